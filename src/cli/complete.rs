@@ -286,6 +286,21 @@ mod tests {
             ("lint -- -", &["FILES"]),
             ("plan -f ", &["FILES"]),
             ("completions ", &["bash", "zsh", "fish", "powershell"]),
+            ("plan --handover ", &["Manual", "Auto", "Revert"]),
+            (
+                "plan --recreated-principals=R",
+                &[
+                    "--recreated-principals=Report",
+                    "--recreated-principals=Renew",
+                ],
+            ),
+            (
+                "access --mode ",
+                &["CONFIG_MAP", "API_AND_CONFIG_MAP", "API"],
+            ),
+            ("run --authentication-mode ", &["CONFIG_MAP"]),
+            ("run --repair ", &["LastGood", "Off"]),
+            ("migrate apply --to ", &["API_AND_CONFIG_MAP", "API"]),
             ("crd ", &[]),
             ("no such command ", &[]),
         ] {

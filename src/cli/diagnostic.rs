@@ -6,6 +6,8 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use anstream::adapter::strip_str;
 
+use super::table::terminal_width;
+use super::wrap::wrapped;
 pub(crate) use crate::lint::Severity;
 use crate::yaml::Lines;
 
@@ -53,9 +55,21 @@ pub(crate) fn render_with(shown: &Shown<'_>, lines: &Lines<'_>) -> String {
     };
     let (line, span, number) = first_line(shown.source, &shown.span, lines);
     let (line, span, is_cut) = window(line, span);
+    let width = terminal_width();
+    let gutter = format!("{number} | ").len();
+    // The renderer breaks no lines: a label that does not fit beside the carets is a line below.
+    let marked = line.get(..span.end).unwrap_or(&line).chars().count();
+    let is_beside = width
+        .is_none_or(|width| gutter + marked + " ".len() + shown.label.chars().count() <= width);
+    let annotation = AnnotationKind::Primary.span(span);
+    let annotation = if is_beside {
+        annotation.label(shown.label)
+    } else {
+        annotation
+    };
     let snippet = Snippet::source(line)
         .line_start(number)
-        .annotation(AnnotationKind::Primary.span(span).label(shown.label));
+        .annotation(annotation);
     let title = level.primary_title(shown.title);
     let title = match shown.code {
         "" => title,
@@ -68,13 +82,25 @@ pub(crate) fn render_with(shown: &Shown<'_>, lines: &Lines<'_>) -> String {
     } else {
         title.element(snippet.path(shown.origin))
     };
-    for (below, line) in &shown.below {
-        group = group.element(match below {
-            Below::Note => Level::NOTE.message(line.as_str()),
-            Below::Help => Level::HELP.message(line.as_str()),
-        });
+    let label = (!is_beside).then(|| (Below::Note, shown.label.to_owned()));
+    for (below, text) in label.iter().chain(&shown.below) {
+        let (level, word) = match below {
+            Below::Note => (Level::NOTE, "note"),
+            Below::Help => (Level::HELP, "help"),
+        };
+        // The renderer puts this before each line.
+        let before = format!("{number} = {word}: ").len();
+        let width = width.map(|width| width.saturating_sub(before));
+        let lines: String = text
+            .lines()
+            .map(|line| wrapped(line, "", "", width))
+            .collect();
+        group = group.element(level.message(lines.trim_end().to_owned()));
     }
-    let text = Renderer::styled().render(&[group]);
+    let renderer = width.map_or_else(Renderer::styled, |width| {
+        Renderer::styled().term_width(width)
+    });
+    let text = renderer.render(&[group]);
     if !is_cut {
         return format!("{text}\n");
     }

@@ -323,12 +323,12 @@ fn report<'d>(
 }
 
 const COLUMNS: [Column; 6] = [
-    Column::whole("KEY").minor(1),
-    Column::shortened("ARN", 22),
-    Column::shortened("USERNAME", 14),
+    Column::whole("KEY").redundant(),
+    Column::shortened("PRINCIPAL", 28),
+    Column::shortened("USERNAME", 12),
     Column::shortened("GROUPS", 12),
-    Column::shortened("EFFECT", 14),
-    Column::shortened("MAPPING", 10).minor(2),
+    Column::whole("EFFECT"),
+    Column::shortened("MAPPING", 12).minor(1),
 ];
 
 fn table(
@@ -344,22 +344,20 @@ fn table(
             if entry.sso {
                 Cell::text("(sso)")
             } else {
-                Cell::Arn(entry.arn.clone())
+                Cell::Principal(entry.arn.clone())
             },
-            Cell::Text(visible(&entry.username)),
+            Cell::Username(visible(&entry.username)),
             Cell::List(entry.groups.clone()),
-            Cell::Text(
-                match (no_effect(effective, entry), partitions.only_in(entry)) {
-                    (Some(why), _) => format!("no: {why}"),
-                    (None, Some(partition)) => {
-                        format!("only in a cluster of partition {partition}")
-                    }
-                    (None, None) if effective.is_at_random(entry) => {
-                        "at random: mapUsers has the ARN in several spellings".to_owned()
-                    }
-                    (None, None) => "yes".to_owned(),
-                },
-            ),
+            match (no_effect(effective, entry), partitions.only_in(entry)) {
+                (Some(why), _) => Cell::noted("no", why),
+                (None, Some(partition)) => {
+                    Cell::Text(format!("only in a cluster of partition {partition}"))
+                }
+                (None, None) if effective.is_at_random(entry) => {
+                    Cell::noted("at random", "mapUsers has the ARN in several spellings")
+                }
+                (None, None) => Cell::text("yes"),
+            },
             Cell::text(texts.mapping(entry).unwrap_or_default()),
         ]
     };
@@ -371,7 +369,10 @@ fn table(
             Cell::Text(format!("(any of account {account})")),
             Cell::text("(its ARN)"),
             Cell::List(Vec::new()),
-            Cell::Text(why.map_or_else(|| "yes".to_owned(), |why| format!("no: {why}"))),
+            why.map_or_else(
+                || Cell::text("yes"),
+                |why| Cell::noted("no", why.to_string()),
+            ),
             Cell::text(""),
         ]
     });

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
+use super::choices;
 use crate::aws::{AssumedRole, Aws, AwsSettings, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl};
 use crate::cluster::api_server::ApiServer;
 use crate::controller::{EksSettings, Periods};
@@ -88,7 +89,7 @@ pub(crate) struct EksArgs {
     #[arg(
         long,
         value_name = "MODE",
-        env = "IDENTITY_MAPPER_AUTHENTICATION_MODE",
+        env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::declared_mode(), ignore_case = true,
         help_heading = "EKS"
     )]
     pub(crate) authentication_mode: Option<Mode>,
@@ -151,7 +152,7 @@ pub(crate) struct EntrySettingsArgs {
     #[arg(
         long,
         value_name = "SETTING",
-        env = "IDENTITY_MAPPER_HANDOVER",
+        env = "IDENTITY_MAPPER_HANDOVER", value_parser = choices::handover(), ignore_case = true,
         help_heading = "EKS"
     )]
     pub(crate) handover: Option<Handover>,
@@ -180,7 +181,7 @@ pub(crate) struct EntrySettingsArgs {
     #[arg(
         long,
         value_name = "SETTING",
-        env = "IDENTITY_MAPPER_RECREATED_PRINCIPALS",
+        env = "IDENTITY_MAPPER_RECREATED_PRINCIPALS", value_parser = choices::recreated_principals(), ignore_case = true,
         help_heading = "EKS"
     )]
     pub(crate) recreated_principals: Option<RecreatedPrincipals>,
@@ -413,7 +414,7 @@ mod tests {
             ),
             (
                 &["--authentication-mode=configmap"],
-                "expected CONFIG_MAP, API_AND_CONFIG_MAP or API",
+                "possible values: CONFIG_MAP",
             ),
             (
                 &["--cluster-name=main", "--authentication-mode=CONFIG_MAP"],
@@ -452,8 +453,8 @@ mod tests {
                 "--iam-role arn:aws:iam::{account}:role/NAME",
             ),
             (&["--iam-account=4444"], "4444"),
-            (&["--handover=Sometimes"], "Manual or Auto or Revert"),
-            (&["--recreated-principals=Ignore"], "Report or Renew"),
+            (&["--handover=Sometimes"], "Manual, Auto, Revert"),
+            (&["--recreated-principals=Ignore"], "Report, Renew"),
             (&["--soak=59s"], "between 60s and a year"),
             (&["--soak=soon"], "such as 24h"),
             (&["--propagation=0s"], "between 1s and 10m"),

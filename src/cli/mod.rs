@@ -12,6 +12,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod access;
+mod choices;
 mod complete;
 mod completions;
 mod confirm;
@@ -43,6 +44,7 @@ mod snapshot;
 mod table;
 mod target;
 mod which_cluster;
+mod wrap;
 mod write;
 
 /// The exit code of an error of the commands called `diff`.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::choices;
 use super::connection::{ConfigMapArgs, ConnectionArgs};
 use super::eks::{EksArgs, duration};
 use super::leader::LeaderArgs;
@@ -32,9 +33,8 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "IDENTITY_MAPPER_OBSERVE")]
     pub(crate) observe: bool,
 
-    /// What to do when aws-auth is invalid YAML or missing: `LastGood` restores the last valid text, `Off` does not [default: `LastGood`
-    /// in `CONFIG_MAP` mode, else `Off`]
-    #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR")]
+    /// What to do when aws-auth is invalid YAML or missing [default: `LastGood` in `CONFIG_MAP` mode, else `Off`]
+    #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR", value_parser = choices::repair(), ignore_case = true)]
     pub(crate) repair: Option<Repair>,
 
     #[command(flatten)]
@@ -297,7 +297,7 @@ mod tests {
             (["--resync", "0s"], "between 1s and a year"),
             (["--resync", "soon"], "such as 10m"),
             (["--resync", "500ms"], "between 1s and a year"),
-            (["--repair", "Maybe"], "LastGood or Off"),
+            (["--repair", "Maybe"], "LastGood, Off"),
             (["--log-format", "xml"], "possible values"),
         ] {
             let error = parse(&arguments).expect_err("refused").to_string();

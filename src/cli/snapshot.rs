@@ -17,6 +17,7 @@ use crate::access_entry::{Entries, EntryState, Failure, FailureKind, read_answer
 use crate::api::IdentityMapping;
 use crate::aws::Aws;
 use crate::aws_auth::{AwsAuthText, Document, Entry};
+use crate::cli::choices;
 use crate::cli::connection::{ConfigMapArgs, Connection, ConnectionArgs, NoCluster};
 use crate::cli::eks::{EksClusterArgs, IamArgs};
 use crate::cli::input;
@@ -61,7 +62,7 @@ pub(crate) struct ObserveArgs {
 
     /// Authentication mode. With files [default: `CONFIG_MAP` for --aws-auth, `API` for --access-entries, `API_AND_CONFIG_MAP` for
     /// both]. With a cluster the mode is read from EKS; `CONFIG_MAP` makes no AWS API calls
-    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::mode(), ignore_case = true)]
     pub(crate) mode: Option<Mode>,
 
     /// ARN of the cluster, if no access entry in the files names it

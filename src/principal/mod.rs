@@ -12,6 +12,7 @@ mod arn;
 mod caller;
 mod identity;
 mod key;
+mod names;
 mod partition;
 mod short;
 mod sso;
@@ -22,8 +23,11 @@ pub use arn::{
 pub use caller::canonical_caller;
 pub use identity::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
 pub use key::Key;
+pub use names::PrincipalNames;
 pub use partition::{Partition, UnknownPartition};
-pub use short::{middle, short_principal, some_of};
+pub use short::{
+    middle, short_permission_set, short_principal, short_username, some_of, without_placeholders,
+};
 #[cfg(test)]
 mod tests;
 

@@ -11,22 +11,75 @@ const ACCOUNT_END: usize = 4;
 /// where it is not `own`; in `width` characters. Names of one team begin alike, so of a longer one most of the end stays.
 #[must_use]
 pub fn short_principal(principal: &Principal, own: Option<&AccountId>, width: usize) -> String {
-    let (kind, name) = match principal.sso() {
-        Some(role) => ("sso/".to_owned(), role.permission_set),
-        None => (format!("{}/", principal.kind), principal.name.clone()),
-    };
+    match principal.sso() {
+        Some(role) => labelled("sso/", &role.permission_set, &principal.account, own, width),
+        None => labelled(
+            &format!("{}/", principal.kind),
+            &principal.name,
+            &principal.account,
+            own,
+            width,
+        ),
+    }
+}
+
+/// The role of a permission set that is not known yet, named as [`short_principal`] names it when it is.
+#[must_use]
+pub fn short_permission_set(
+    name: &str,
+    account: &AccountId,
+    own: Option<&AccountId>,
+    width: usize,
+) -> String {
+    labelled("sso/", name, account, own, width)
+}
+
+/// `KIND/NAME`, and the account where it is not `own`, in `width` characters.
+pub(super) fn labelled(
+    kind: &str,
+    name: &str,
+    account: &AccountId,
+    own: Option<&AccountId>,
+    width: usize,
+) -> String {
     let count = kind.len() + name.chars().count();
-    let account = principal.account.as_str();
-    let suffix = if own == Some(&principal.account) {
+    let number = account.as_str();
+    let suffix = if own == Some(account) {
         String::new()
-    } else if count + account.len() + " ()".len() <= width {
-        format!(" ({account})")
+    } else if count + number.len() + " ()".len() <= width {
+        format!(" ({number})")
     } else {
         // The name tells more than the first digits of the account.
-        format!(" ({CUT}{})", &account[account.len() - ACCOUNT_END..])
+        format!(" ({CUT}{})", &number[number.len() - ACCOUNT_END..])
     };
     let rest = width.saturating_sub(kind.len() + suffix.chars().count());
-    kind + &shortened(&name, rest, |kept| kept / 3) + &suffix
+    kind.to_owned() + &shortened(name, rest, |kept| kept / 3) + &suffix
+}
+
+/// A username of at most `width` characters: of one that is longer, placeholders are shown by their braces alone, because which one it is
+/// matters less than the text around it.
+#[must_use]
+pub fn short_username(username: &str, width: usize) -> String {
+    if username.chars().count() <= width {
+        return username.to_owned();
+    }
+    middle(&without_placeholders(username), width)
+}
+
+/// A username whose placeholders have lost their names.
+#[must_use]
+pub fn without_placeholders(username: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = username;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((_, after)) = after.split_once("}}") else {
+            break;
+        };
+        shown += before;
+        shown += "{{…}}";
+        rest = after;
+    }
+    shown + rest
 }
 
 /// A text of at most `width` characters: one that is longer loses its middle, because names differ at both ends.

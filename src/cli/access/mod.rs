@@ -14,10 +14,12 @@ use super::fleet::{self, FleetArgs, read_all};
 use super::output;
 use super::rights::ReadingCommand;
 use super::table::{TableArgs, TableLayout};
+use crate::access_entry::EksCluster;
 use crate::cli::query_context::{Looked, flags};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::explain::{AccessReport, Explainer};
 use crate::observed::AwsView;
+use crate::principal::AccountId;
 use crate::time::Timestamp;
 use crate::time::to_the_second;
 
@@ -110,6 +112,11 @@ impl Whereabouts {
             arn: view.map(|AwsView { cluster, .. }| cluster.arn.clone()),
             config_map: observation.config_map.to_string(),
         }
+    }
+
+    /// The cluster's account, where it is known.
+    fn account(&self) -> Option<AccountId> {
+        EksCluster::parse(self.arn.as_deref()?).ok()?.account()
     }
 
     /// A short name for a title; `None`: files that don't say.

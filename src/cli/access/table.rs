@@ -7,25 +7,27 @@ use anyhow::{Context as _, Result};
 use super::{AccessDocument, Whereabouts};
 use crate::cli::fleet::{self, ClusterOutcome};
 use crate::cli::output::visible;
-use crate::cli::table::{Cell, Column, Table, TableLayout};
+use crate::cli::table::{Cell, Column, Table, TableLayout, terminal_width};
+use crate::cli::wrap::wrapped;
 use crate::explain::{
-    AccessRow, Bound, Creator, GrantBackend, Held, Identity, OtherWays, PassedOver,
+    AccessRow, AccessRowKind, Bound, Creator, GrantBackend, Held, Identity, OtherWays, PassedOver,
 };
+use crate::principal::PrincipalNames;
 
 /// What spreadsheets take for the beginning of a formula (OWASP, *CSV Injection*).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 const COLUMNS: [Column; 10] = [
     Column::whole("ADMIN"),
-    Column::whole("KIND").minor(4),
-    Column::shortened("PRINCIPAL", 24),
-    Column::shortened("USERNAME", 14),
+    Column::whole("KIND").redundant(),
+    Column::shortened("PRINCIPAL", 36),
+    Column::shortened("USERNAME", 12).minor(1),
     Column::shortened("GROUPS", 12),
     Column::shortened("ACCESS POLICIES", 15).minor(3),
     Column::shortened("RBAC", 14).minor(6),
-    Column::whole("UNTIL").minor(5),
-    Column::shortened("SOURCE", 12),
-    Column::shortened("MAPPING", 10).minor(2),
+    Column::whole("UNTIL").minor(4),
+    Column::whole("SOURCE"),
+    Column::shortened("MAPPING", 12).minor(5),
 ];
 
 pub(super) fn text(access: &AccessDocument, layout: &TableLayout) -> Result<String> {
@@ -47,12 +49,17 @@ pub(super) fn text(access: &AccessDocument, layout: &TableLayout) -> Result<Stri
         text.push_str(".\n");
     } else {
         let rows = report.principals.iter().map(row);
-        text += &Table::new(COLUMNS, rows).render(layout)?;
+        let arns = report.principals.iter().filter_map(|row| match row.kind {
+            AccessRowKind::Account => None,
+            _ => Some(row.identity.principal.as_str()),
+        });
+        let names = PrincipalNames::short(arns, cluster.account());
+        text += &Table::new(COLUMNS, rows).named(names).render(layout)?;
     }
     if let Some(everyone) = report.everyone.as_ref().filter(|bound| !bound.is_empty()) {
         text.push_str("\nPermissions of everyone with access:\n");
         for bound in everyone {
-            let _ = writeln!(text, "  {}", visible(&bound.to_string()));
+            text += &item(&bound.to_string());
         }
     }
     let OtherWays {
@@ -68,7 +75,7 @@ pub(super) fn text(access: &AccessDocument, layout: &TableLayout) -> Result<Stri
     if let Some(others) = administrators.as_ref().filter(|all| !all.is_empty()) {
         text.push_str("\nAdministrators without an entry:\n");
         for other in others {
-            let _ = writeln!(text, "  {}", visible(&other.to_string()));
+            text += &item(&other.to_string());
         }
     }
     if !report.nobody.is_empty() {
@@ -79,11 +86,12 @@ pub(super) fn text(access: &AccessDocument, layout: &TableLayout) -> Result<Stri
             why,
         } in &report.nobody
         {
-            let _ = writeln!(text, "  {} ({place}): {why}", visible(principal));
+            let line = format!("{} ({place}): {why}", visible(principal));
+            text += &wrapped(&line, "  ", "    ", terminal_width());
         }
     }
     for note in &report.notes {
-        let _ = writeln!(text, "\nnote: {note}");
+        text += &wrapped(&format!("note: {note}"), "\n", "", terminal_width());
     }
     if let Some(creator) = &report.creator {
         text += &creator_text(creator);
@@ -105,11 +113,11 @@ pub(super) fn text_of_many(
         .map(|(_, access)| access.report.nobody.len())
         .sum();
     if without > 0 {
-        let _ = writeln!(
-            text,
-            "\nnote: {without} {} without access and the notes of each cluster are in -o json and -o html",
+        let note = format!(
+            "note: {without} {} without access and the notes of each cluster are in -o json and -o html",
             if without == 1 { "entry" } else { "entries" }
         );
+        text += &wrapped(&note, "\n", "", terminal_width());
     }
     Ok(text)
 }
@@ -134,13 +142,33 @@ fn creator_text(creator: &Creator) -> String {
         authenticator_log,
         lost,
     } = creator;
-    format!(
-        "\nnote: {note}\n  who created the cluster, within the last 90 days (CloudTrail):\n    {cloud_trail}\n  who signs in as \
-            the creator, where authenticator logs are enabled (CloudWatch Logs Insights on {log_group}):\n    \
-            {authenticator_log}\n  if nobody can sign in as the creator any more, IAM permissions alone restore access (the \
-            change of mode can't be undone):\n    {}\n",
-        lost.join("\n    ")
-    )
+    let line = |text: &str, first: &str| wrapped(text, first, "  ", terminal_width());
+    let signs_in = format!(
+        "who signs in as the creator, where authenticator logs are enabled (CloudWatch Logs Insights on {log_group}):"
+    );
+    // Commands stay as they are, to be copied.
+    [
+        line(&format!("note: {note}"), "\n"),
+        line(
+            "who created the cluster, within the last 90 days (CloudTrail):",
+            "  ",
+        ),
+        format!("    {cloud_trail}\n"),
+        line(&signs_in, "  "),
+        format!("    {authenticator_log}\n"),
+        line(
+            "if nobody can sign in as the creator any more, IAM permissions alone restore access (the change of mode can't be \
+                undone):",
+            "  ",
+        ),
+        format!("    {}\n", lost.join("\n    ")),
+    ]
+    .concat()
+}
+
+/// A line of a list.
+fn item(text: &str) -> String {
+    wrapped(&visible(text), "  ", "    ", terminal_width())
 }
 
 fn row(row: &AccessRow) -> [Cell; 10] {
@@ -162,17 +190,25 @@ fn row(row: &AccessRow) -> [Cell; 10] {
         } else {
             kind.as_str().to_owned()
         }),
-        Cell::Arn(identity.principal.clone()),
-        Cell::Text(identity.username.clone()),
+        match kind {
+            AccessRowKind::Account => {
+                Cell::Text(format!("(any of account {})", identity.principal))
+            }
+            _ => Cell::Principal(identity.principal.clone()),
+        },
+        Cell::Username(identity.username.clone()),
         Cell::List(identity.groups.iter().cloned().collect()),
         Cell::List(identity.access_policies.iter().map(policy).collect()),
         Cell::List(identity.bindings.iter().flatten().map(role).collect()),
         Cell::Text(until(identity)),
-        Cell::Text(if *at_random {
-            format!("{place}, at random")
+        if *at_random {
+            Cell::noted(
+                place,
+                "at random: mapUsers has the ARN in several spellings",
+            )
         } else {
-            place
-        }),
+            Cell::Text(place)
+        },
         Cell::Text(declared.map_or_else(String::new, |declared| declared.mapping.clone())),
     ]
 }

@@ -6,18 +6,19 @@ use anyhow::Result;
 
 use super::{ExplainDocument, Explained};
 use crate::cli::output::{self, visible};
-use crate::cli::table::{Cell, Column};
+use crate::cli::table::{Cell, Column, terminal_width};
+use crate::cli::wrap::wrapped;
 use crate::explain::{Bound, EntryPlace, Fix, Identity, PassedOver};
 
 /// The columns of explanations of many clusters.
 pub(super) const COLUMNS: [Column; 7] = [
-    Column::shortened("PRINCIPAL", 20),
+    Column::shortened("PRINCIPAL", 28),
     Column::whole("ACCESS"),
     Column::whole("ADMIN"),
     Column::shortened("ALLOWED", 12).minor(1),
     Column::shortened("USERNAME", 12).minor(2),
     Column::shortened("GROUPS", 12).minor(3),
-    Column::shortened("SOURCE OR REASON", 16),
+    Column::whole("SOURCE OR REASON"),
 ];
 
 /// The explanations of a cluster as rows of many: one for each identity, or one with the reason.
@@ -28,15 +29,15 @@ pub(super) fn rows(document: &ExplainDocument) -> Vec<Vec<Cell>> {
             api_server: _,
             can,
         } = explained;
-        let row = |access: &str, admin: &str, username: &str, groups: Vec<String>, why: String| {
+        let row = |access: &str, admin: &str, username: &str, groups: Vec<String>, why: Cell| {
             vec![
-                Cell::Arn(explanation.caller.clone()),
+                Cell::Principal(explanation.caller.clone()),
                 Cell::text(access),
                 Cell::text(admin),
                 Cell::List(can.iter().map(ToString::to_string).collect()),
-                Cell::text(username),
+                Cell::Username(username.to_owned()),
                 Cell::List(groups),
-                Cell::text(why),
+                why,
             ]
         };
         if explanation.identities.is_empty() {
@@ -47,7 +48,7 @@ pub(super) fn rows(document: &ExplainDocument) -> Vec<Vec<Cell>> {
                 "",
                 "",
                 Vec::new(),
-                why.cloned().unwrap_or_default(),
+                Cell::noted("", why.cloned().unwrap_or_default()),
             )];
         }
         let identities = explanation.identities.iter();
@@ -62,7 +63,7 @@ pub(super) fn rows(document: &ExplainDocument) -> Vec<Vec<Cell>> {
                 place @ EntryPlace::AwsAuth { .. } => place.to_string(),
                 EntryPlace::AccessEntry(_) => "access entry".to_owned(),
             };
-            row("yes", admin, &identity.username, groups, source)
+            row("yes", admin, &identity.username, groups, Cell::Text(source))
         });
         rows.collect()
     });
@@ -192,12 +193,12 @@ fn bound_line(bound: &Bound) -> String {
 fn fix_lines(lines: &mut FieldLines, fix: &Fix) -> Result<()> {
     lines.field("fix", &fix.text);
     for command in &fix.commands {
-        lines.more(&format!("  {command}"));
+        lines.exactly(command);
     }
     let manifest = fix.manifest.as_ref().map(output::yaml).transpose()?;
     for block in fix.entry.iter().chain(&manifest) {
         for line in block.lines() {
-            lines.more(&format!("  {line}"));
+            lines.exactly(line);
         }
     }
     Ok(())
@@ -217,12 +218,20 @@ impl FieldLines {
 
     fn field(&mut self, name: &str, value: &str) {
         let width = Self::WIDTH;
-        // Writing to a text never fails.
-        let _ = writeln!(self.0, "  {name:<width$}  {value}");
+        let first = format!("  {name:<width$}  ");
+        let next = " ".repeat(first.len());
+        self.0 += &wrapped(value, &first, &next, terminal_width());
     }
 
     fn more(&mut self, value: &str) {
         self.field("", value);
+    }
+
+    /// A line as it is: a command, or a part of a document.
+    fn exactly(&mut self, line: &str) {
+        let width = Self::WIDTH;
+        // Writing to a text never fails.
+        let _ = writeln!(self.0, "  {:<width$}    {line}", "");
     }
 
     fn numbered(&mut self, number: usize, name: &str, value: &str) {

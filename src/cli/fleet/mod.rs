@@ -249,7 +249,10 @@ pub(crate) fn print<T: Serialize>(
     columns: &[Column],
     rows: impl Fn(&T) -> Vec<Vec<Cell>>,
 ) -> Result<()> {
-    let layout = TableLayout::of_stdout(&TableArgs::default(), false);
+    let layout = TableLayout {
+        is_only_form: true,
+        ..TableLayout::of_stdout(&TableArgs::default(), false)
+    };
     output::print(&match format {
         Format::Text => table(outcomes, columns, rows, &layout)?,
         Format::Json => output::json(&document(outcomes))?,

@@ -16,9 +16,12 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use self::text::gained;
+use super::choices;
 use super::diff::unified;
 use super::fleet::FleetArgs;
 use super::input::{self, InputTexts, Templates};
+use super::table::terminal_width;
+use super::wrap::wrapped;
 use super::{files, output, quietly};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Entries;
@@ -85,7 +88,7 @@ pub(crate) struct LintArgs {
 
     /// Authentication mode. With files: also report what would not take effect in it. With a cluster: only `CONFIG_MAP`, which makes no AWS
     /// API calls
-    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::mode(), ignore_case = true)]
     pub(crate) mode: Option<Mode>,
 
     /// ARN of the cluster, with files and a mode other than `CONFIG_MAP`
@@ -297,7 +300,7 @@ fn explain(word: &str) -> Result<ExitCode> {
             "--explain {word}: no such code or reason; findings have one, such as error[IM060], and conditions, such as InvalidSpec"
         )
     };
-    output::print(&plain(found))?;
+    output::print(&plain(found, terminal_width()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -307,8 +310,8 @@ fn reason(word: &str) -> Option<&'static str> {
     all.find(|reason| reason.eq_ignore_ascii_case(word))
 }
 
-/// A part of the page as a terminal shows it: a paragraph is one line, which the terminal breaks, and examples are indented.
-fn plain(page: &str) -> String {
+/// A part of the page as a terminal shows it: paragraphs are broken at its width, and examples are indented.
+fn plain(page: &str, width: Option<usize>) -> String {
     let mut out: Vec<String> = Vec::new();
     let (mut in_example, mut in_paragraph) = (false, false);
     for line in page.lines() {
@@ -328,7 +331,12 @@ fn plain(page: &str) -> String {
         }
         in_paragraph = !in_example && !line.is_empty();
     }
-    out.join("\n") + "\n"
+    let lines = out.iter().map(|line| match line.strip_prefix("- ") {
+        _ if line.starts_with("    ") => format!("{line}\n"),
+        Some(item) => wrapped(item, "- ", "  ", width),
+        None => wrapped(line, "", "", width),
+    });
+    lines.collect()
 }
 
 /// What the page says of a code, with its heading.

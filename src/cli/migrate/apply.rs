@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 
 use super::mode::command;
 use super::worker::{HandoverPace, Worker};
+use crate::cli::choices::next_mode;
 use crate::cli::confirm::confirm as confirm_to;
 use crate::cli::eks::{listing_period, propagation, soak};
 use crate::cli::migrate::runner::{Ending, Runner, StoppedAt};
@@ -27,7 +28,7 @@ use crate::time::Timestamp;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ApplyArgs {
     /// Target authentication mode
-    #[arg(long, value_name = "MODE", default_value = "API_AND_CONFIG_MAP", value_parser = to)]
+    #[arg(long, value_name = "MODE", default_value = "API_AND_CONFIG_MAP", value_parser = next_mode(), ignore_case = true)]
     to: Mode,
 
     /// Change the authentication mode where needed; confirm with the name of the cluster. The change can't be undone
@@ -121,18 +122,6 @@ impl PaceArgs {
             ),
             Some(_) | None => Ok(()),
         }
-    }
-}
-
-/// `CONFIG_MAP` is where nobody goes.
-pub(super) fn to(text: &str) -> Result<Mode, String> {
-    match text.parse()? {
-        Mode::ConfigMap => Err(
-            "EKS can't change a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API. `migrate revert` moves principals \
-                back to aws-auth"
-                .to_owned(),
-        ),
-        mode => Ok(mode),
     }
 }
 

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 
 use super::document::{Gate, MigrationDocument};
 use super::text::text;
+use crate::cli::choices::next_mode;
 use crate::cli::eks::soak;
 use crate::cli::input;
 use crate::cli::output::{self, complain};
@@ -30,8 +31,8 @@ use crate::observed::{Mode, Settings};
 /// principals and reasons. Nothing is written.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MigratePlanArgs {
-    /// The mode to change to, `API_AND_CONFIG_MAP` or `API`; also prints how to set it with Terraform, eksctl and other tools
-    #[arg(long, value_name = "MODE", value_parser = super::apply::to)]
+    /// The mode to change to; also prints how to set it with Terraform, eksctl and other tools
+    #[arg(long, value_name = "MODE", value_parser = next_mode(), ignore_case = true)]
     pub(crate) to: Option<Mode>,
 
     /// With files instead of a cluster: mappings from a file or directory; can be repeated

@@ -54,15 +54,15 @@ async fn show(worker: &mut Worker) -> Result<ExitCode> {
             Stage::Blocked(why) => ("blocked", why.as_str()),
         };
         [
-            Cell::Arn(principal.verdict.who.to_string()),
+            Cell::Principal(principal.verdict.who.to_string()),
             Cell::text(what),
-            Cell::text(why),
+            Cell::noted("", why),
         ]
     });
     let columns = [
-        Column::shortened("PRINCIPAL", 24),
+        Column::shortened("PRINCIPAL", 26),
         Column::whole("REVERT"),
-        Column::shortened("DETAIL", 20),
+        Column::whole("DETAIL"),
     ];
     let table = Table::new(columns, rows).fitted();
     print(&format!("\n{table}\nDry run: nothing was changed.\n"))?;

@@ -16,13 +16,14 @@ use crate::cli::table::{Cell, Column, Table, TableArgs, TableFormat, TableLayout
 use crate::effective::StandingEntries;
 use crate::migrate::{BRIDGE, Bridge, PrincipalPlan, Situation, Stage, Way, situation, verdicts};
 use crate::observed::{AwsState, Handover, Mode};
+use crate::principal::{AccountId, PrincipalNames};
 use crate::time::to_the_second;
 
 const COLUMNS: [Column; 4] = [
-    Column::shortened("PRINCIPAL", 24),
+    Column::shortened("PRINCIPAL", 26),
     Column::whole("PROGRESS"),
     Column::whole("ACCESS BY"),
-    Column::shortened("DETAIL", 20),
+    Column::whole("DETAIL"),
 ];
 
 /// The columns of many clusters; those after the third are counts.
@@ -235,7 +236,13 @@ async fn report(
         backup: copies.last().map(|name| (*name).clone()),
         principals: principals(&situation, &look.observed.aws, worker.installed),
     };
-    let text = text(&told, &situation, &worker, layout)?;
+    let text = text(
+        &told,
+        &situation,
+        &worker,
+        layout,
+        migration.cluster.account(),
+    )?;
     Ok((told, worker.live.target.to_string() + &text))
 }
 
@@ -268,6 +275,7 @@ fn text(
     situation: &Situation<'_>,
     worker: &Worker,
     layout: &TableLayout,
+    account: Option<AccountId>,
 ) -> Result<String> {
     let history = worker.settings().config_map.history();
     let bridge = match (told.bridge, told.bridge_left) {
@@ -281,17 +289,20 @@ fn text(
     };
     let rows = told.principals.iter().map(|principal| {
         let detail = match (&principal.soaks_until, &principal.why) {
-            (Some(until), _) => format!("until {until}"),
-            (None, Some(why)) => why.clone(),
-            (None, None) => String::new(),
+            (Some(until), _) => Cell::Text(format!("until {until}")),
+            (None, Some(why)) => Cell::noted("", why.as_str()),
+            (None, None) => Cell::text(""),
         };
         [
-            Cell::Arn(principal.principal.clone()),
+            Cell::Principal(principal.principal.clone()),
             Cell::text(principal.stage),
             Cell::text(principal.access_by.as_str()),
-            Cell::Text(detail),
+            detail,
         ]
     });
+    let arns = told.principals.iter().map(|it| it.principal.as_str());
+    let names = PrincipalNames::short(arns, account);
+    let table = Table::new(COLUMNS, rows).named(names);
     Ok(format!(
         "handover:   {}, by {}\nbinding:    {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
         told.handover.as_deref().unwrap_or("not set"),
@@ -304,6 +315,6 @@ fn text(
             .as_ref()
             .map_or_else(|| "none".to_owned(), |copy| format!("{copy} of {history}")),
         Counts::of(situation, worker.installed).line(),
-        Table::new(COLUMNS, rows).render(layout)?
+        table.render(layout)?
     ))
 }

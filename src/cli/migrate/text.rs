@@ -6,38 +6,78 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::document::MigrationDocument;
-use crate::access_entry::EksCluster;
 use crate::cli::output::visible;
-use crate::cli::table::{Cell, Column, Table, TableLayout};
+use crate::cli::table::{Cell, Column, Table, TableLayout, terminal_width};
+use crate::cli::wrap::wrapped;
 use crate::migrate::{
     EntryDifference, Migration, PlannedOutcome, PrincipalPlan, Who, many, modes_between, tally,
 };
 use crate::observed::Mode;
+use crate::principal::PrincipalNames;
 
-/// Text is wrapped at so many characters, as on a terminal of usual width.
+/// Where there is no terminal, text is wrapped at so many characters.
 const WIDTH: usize = 110;
+
+/// How principals are named and lines are broken.
+struct TextStyle {
+    names: PrincipalNames,
+    width: usize,
+}
+
+impl TextStyle {
+    fn new(migration: &Migration, layout: &TableLayout) -> Self {
+        let arns: Vec<String> = migration
+            .verdicts
+            .iter()
+            .filter(|verdict| !matches!(verdict.who, Who::Account(_)))
+            .map(|verdict| verdict.who.to_string())
+            .collect();
+        Self {
+            names: if layout.wide {
+                PrincipalNames::in_full()
+            } else {
+                let cluster = migration.cluster.account();
+                PrincipalNames::short(arns.iter().map(String::as_str), cluster)
+            },
+            width: terminal_width().unwrap_or(WIDTH),
+        }
+    }
+
+    fn who(&self, who: &Who) -> String {
+        let text = who.to_string();
+        visible(&match who {
+            Who::Account(_) => text,
+            Who::Principal { .. } | Who::Other(_) => self.names.name(&text),
+        })
+    }
+
+    fn wrapped(&self, text: &str, first: &str, next: &str) -> String {
+        wrapped(text, first, next, Some(self.width))
+    }
+}
 
 pub(super) fn text(
     migration: &Migration,
     document: &MigrationDocument<'_>,
     layout: &TableLayout,
 ) -> Result<String> {
-    let mut text = head(migration, document);
+    let style = TextStyle::new(migration, layout);
+    let mut text = head(migration, document, &style);
     if !migration.verdicts.is_empty() {
         text.push('\n');
-        text += &table(migration, layout)?;
+        text += &table(migration, layout, &style)?;
     }
-    text += &reasons(migration);
-    text += &differences(migration);
-    text += &lets_nobody_in(migration);
-    text += &misread(migration);
-    text += &others(migration);
-    text += &steps(document);
-    text += &gate(document);
+    text += &reasons(migration, &style);
+    text += &differences(migration, &style);
+    text += &lets_nobody_in(migration, &style);
+    text += &misread(migration, &style);
+    text += &others(migration, &style);
+    text += &steps(document, &style);
+    text += &gate(document, &style);
     Ok(text)
 }
 
-fn head(migration: &Migration, document: &MigrationDocument<'_>) -> String {
+fn head(migration: &Migration, document: &MigrationDocument<'_>, style: &TextStyle) -> String {
     let mut way = vec![migration.from.to_string()];
     let to: Mode = document.to.parse().unwrap_or(Mode::Api);
     way.extend(
@@ -74,7 +114,7 @@ fn head(migration: &Migration, document: &MigrationDocument<'_>) -> String {
     }
     let _ = writeln!(head, "summary:  {}", counts.join(", "));
     if let Some(too_old) = &document.too_old {
-        head += &wrapped(too_old, "first:    ", "          ");
+        head += &style.wrapped(too_old, "first:    ", "          ");
     }
     head
 }
@@ -92,24 +132,15 @@ fn counted(word: &'static str, count: usize) -> &'static str {
     }
 }
 
-/// The ARN, shortened where it is of the cluster's own account.
-fn short(who: &Who, cluster: &EksCluster) -> String {
-    let text = who.to_string();
-    let own = cluster.partition().zip(cluster.account());
-    let own = own.map(|(partition, account)| format!("arn:{partition}:iam::{account}:"));
-    let short = own.and_then(|own| text.strip_prefix(&own).map(str::to_owned));
-    visible(&short.unwrap_or(text))
-}
-
 const COLUMNS: [Column; 5] = [
     Column::whole("OUTCOME"),
-    Column::shortened("PRINCIPAL", 24),
-    Column::shortened("MAPPING", 10),
+    Column::shortened("PRINCIPAL", 26),
+    Column::shortened("MAPPING", 12),
     Column::shortened("ACCESS ENTRY", 20).minor(1),
     Column::whole("LOSES ACCESS IN API"),
 ];
 
-fn table(migration: &Migration, layout: &TableLayout) -> Result<String> {
+fn table(migration: &Migration, layout: &TableLayout, style: &TextStyle) -> Result<String> {
     let row = |verdict: &PrincipalPlan| {
         let lost = migration.from != Mode::Api && verdict.lost_in_api;
         let mapping = match (&verdict.mapping, &verdict.import) {
@@ -119,24 +150,24 @@ fn table(migration: &Migration, layout: &TableLayout) -> Result<String> {
         };
         [
             Cell::text(verdict.word()),
-            Cell::Text(short(&verdict.who, &migration.cluster)),
+            match &verdict.who {
+                who @ Who::Account(_) => Cell::text(who.to_string()),
+                who @ (Who::Principal { .. } | Who::Other(_)) => Cell::Principal(who.to_string()),
+            },
             Cell::Text(mapping),
             Cell::Text(becomes(verdict)),
             Cell::text(if lost { "yes" } else { "-" }),
         ]
     };
     let rows = migration.verdicts.iter().map(row);
-    let table = Table::new(COLUMNS, rows).render(layout)?;
-    let own = migration.cluster.account();
-    let own = own.map_or_else(String::new, |own| {
-        format!("Principals without an account are in {own}.\n")
-    });
+    let table = Table::new(COLUMNS, rows).named(style.names.clone());
+    let table = table.render(layout)?;
     let imports = if migration.verdicts.iter().any(|it| it.import.is_some()) {
         "Mappings in parentheses are what --import creates.\n"
     } else {
         ""
     };
-    Ok(format!("{table}{own}{imports}"))
+    Ok(format!("{table}{imports}"))
 }
 
 /// What it is as an access entry, in a few words.
@@ -170,7 +201,7 @@ fn becomes(verdict: &PrincipalPlan) -> String {
 }
 
 /// What there is to say of each, those of whom the same is said together.
-fn reasons(migration: &Migration) -> String {
+fn reasons(migration: &Migration, style: &TextStyle) -> String {
     let mut groups: Vec<(&str, Vec<String>, Vec<String>)> = Vec::new();
     for verdict in &migration.verdicts {
         let mut lines: Vec<String> = Vec::new();
@@ -187,7 +218,7 @@ fn reasons(migration: &Migration) -> String {
         } else {
             format!(" ({})", places.join(", "))
         };
-        let who = format!("{}{place}", short(&verdict.who, &migration.cluster));
+        let who = format!("{}{place}", style.who(&verdict.who));
         let same = groups
             .iter_mut()
             .find(|(word, _, said)| *word == verdict.word() && *said == lines);
@@ -203,7 +234,7 @@ fn reasons(migration: &Migration) -> String {
             word = "";
         }
         for line in lines {
-            text += &wrapped(&visible(&line), "    ", "    ");
+            text += &style.wrapped(&visible(&line), "    ", "    ");
         }
     }
     if text.is_empty() {
@@ -243,7 +274,7 @@ fn passed_over(verdict: &PrincipalPlan) -> Option<String> {
 }
 
 /// What differs, each kind once, with whom it concerns.
-fn differences(migration: &Migration) -> String {
+fn differences(migration: &Migration, style: &TextStyle) -> String {
     let moving = || {
         migration.verdicts.iter().filter(|verdict| {
             matches!(
@@ -259,21 +290,21 @@ fn differences(migration: &Migration) -> String {
     for kind in kinds {
         let concerned: Vec<String> = moving()
             .filter(|verdict| verdict.differences.contains(kind))
-            .map(|verdict| short(&verdict.who, &migration.cluster))
+            .map(|verdict| style.who(&verdict.who))
             .collect();
         if matches!(kind, EntryDifference::UsernameGenerated(_)) {
             usernames += concerned.len();
             continue;
         }
-        text += &wrapped(&visible(&kind.to_string()), "  ", "    ");
-        text += &wrapped(&concerned.join(", "), "    for ", "        ");
+        text += &style.wrapped(&visible(&kind.to_string()), "  ", "    ");
+        text += &style.wrapped(&concerned.join(", "), "    for ", "        ");
     }
     if usernames > 0 {
         let line = format!(
             "the username of {} is EKS's default, which equals the current one in aws-auth",
             many(usernames, "principal")
         );
-        text += &wrapped(&line, "  ", "    ");
+        text += &style.wrapped(&line, "  ", "    ");
     }
     if text.is_empty() {
         text
@@ -282,18 +313,18 @@ fn differences(migration: &Migration) -> String {
     }
 }
 
-fn lets_nobody_in(migration: &Migration) -> String {
+fn lets_nobody_in(migration: &Migration, style: &TextStyle) -> String {
     let mut text = String::new();
     for unreadable in &migration.unreadable {
         let line = format!(
             "{} is invalid YAML, so nobody in it has access (line {}: {}); fix it first: `identity-mapper lint` shows how",
             unreadable.place.section, unreadable.place.line, unreadable.message
         );
-        text += &wrapped(&visible(&line), "  ", "    ");
+        text += &style.wrapped(&visible(&line), "  ", "    ");
     }
     for dead in &migration.dead {
         let line = format!("{}: {}: {}", dead.place, dead.what, dead.why);
-        text += &wrapped(&visible(&line), "  ", "    ");
+        text += &style.wrapped(&visible(&line), "  ", "    ");
     }
     if text.is_empty() {
         text
@@ -302,11 +333,11 @@ fn lets_nobody_in(migration: &Migration) -> String {
     }
 }
 
-fn misread(migration: &Migration) -> String {
+fn misread(migration: &Migration, style: &TextStyle) -> String {
     let lines = migration.misread.iter();
     let lines: String = lines
         .map(|it| {
-            wrapped(
+            style.wrapped(
                 &visible(&format!("{}: {}", it.place, it.message)),
                 "  ",
                 "    ",
@@ -321,7 +352,7 @@ fn misread(migration: &Migration) -> String {
     )
 }
 
-fn others(migration: &Migration) -> String {
+fn others(migration: &Migration, style: &TextStyle) -> String {
     let mut text = String::new();
     for other in &migration.others {
         let kind = other
@@ -334,11 +365,11 @@ fn others(migration: &Migration) -> String {
             ""
         };
         let line = format!("{} ({kind}{administrator})", other.principal_arn);
-        text += &wrapped(&line, "  ", "    ");
+        text += &style.wrapped(&line, "  ", "    ");
     }
     for (account, why) in &migration.unread {
         let line = format!("IAM of account {account} was not read: {why}");
-        text += &wrapped(&visible(&line), "  ", "    ");
+        text += &style.wrapped(&visible(&line), "  ", "    ");
     }
     if text.is_empty() {
         text
@@ -347,13 +378,13 @@ fn others(migration: &Migration) -> String {
     }
 }
 
-fn steps(document: &MigrationDocument<'_>) -> String {
+fn steps(document: &MigrationDocument<'_>, style: &TextStyle) -> String {
     let mut text = String::new();
     for (number, step) in document.steps.iter().enumerate() {
         let number = number + 1;
         let _ = writeln!(text, "  {number}. {}", step.title);
         for note in &step.notes {
-            text += &wrapped(note, "     - ", "       ");
+            text += &style.wrapped(note, "     - ", "       ");
         }
         for command in &step.commands {
             let _ = writeln!(text, "       {command}");
@@ -366,7 +397,7 @@ fn steps(document: &MigrationDocument<'_>) -> String {
     }
 }
 
-fn gate(document: &MigrationDocument<'_>) -> String {
+fn gate(document: &MigrationDocument<'_>, style: &TextStyle) -> String {
     let Some(gate) = &document.gate else {
         return String::new();
     };
@@ -387,7 +418,7 @@ fn gate(document: &MigrationDocument<'_>) -> String {
                 let _ = writeln!(text, "      {line}");
             }
             for warning in &recipe.warnings {
-                text += &wrapped(warning, "    ! ", "      ");
+                text += &style.wrapped(warning, "    ! ", "      ");
             }
         }
     }
@@ -404,28 +435,4 @@ fn gate(document: &MigrationDocument<'_>) -> String {
         }
     }
     text
-}
-
-/// A sentence in lines of a terminal's width.
-fn wrapped(text: &str, first: &str, next: &str) -> String {
-    let mut lines = vec![first.to_owned()];
-    let mut empty = true;
-    for word in text.split(' ') {
-        let length = lines.last().map_or(0, |line| line.chars().count());
-        if !empty && length + 1 + word.chars().count() > WIDTH {
-            lines.push(next.to_owned());
-            empty = true;
-        }
-        if let Some(line) = lines.last_mut() {
-            if !empty {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        empty = false;
-    }
-    lines
-        .iter()
-        .map(|line| line.trim_end().to_owned() + "\n")
-        .collect()
 }

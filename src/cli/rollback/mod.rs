@@ -13,13 +13,13 @@ use kube::Client;
 use serde_json::json;
 
 use self::document::RestoreDiff;
-use super::TROUBLE;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::output::{self, Format, complain};
 use super::rights::{ReadingCommand, check_write, with_missing};
 use super::table::{TableArgs, TableFormat, TableLayout};
 use super::write::write;
+use super::{TROUBLE, choices};
 use crate::api::v1alpha1::Confirmation;
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
 use crate::cluster::Cluster;
@@ -89,7 +89,7 @@ pub(crate) struct CopyArgs {
     pub(crate) copy: String,
 
     /// Authentication mode; only `CONFIG_MAP`, which makes no AWS API calls
-    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::declared_mode(), ignore_case = true)]
     pub(crate) mode: Option<Mode>,
 
     #[command(flatten)]

@@ -1,8 +1,12 @@
 //! What `kubectl get` shows of a mapping, short enough for a terminal of 120 columns.
 
 use crate::api::v1alpha1::{AccessPolicy, IdentityMappingStatus, MappingSummary, ScopeType};
+use crate::desired::Mapping;
 use crate::plan::report::context::View;
-use crate::principal::{Principal, middle, short_principal, some_of};
+use crate::principal::{
+    AccountId, Principal, middle, short_permission_set, short_principal, some_of,
+    without_placeholders,
+};
 
 /// Widths in characters. With them, a name of five characters, and the columns Backend, State and Age, lines have at most 120.
 const PRINCIPAL: usize = 27;
@@ -22,7 +26,10 @@ pub(crate) fn summary(
     let resolved = status.principal_arn.as_deref();
     let principal = resolved
         .and_then(|arn| Principal::parse(arn).ok())
-        .or_else(|| mapping.principal.clone())?;
+        .or_else(|| mapping.principal.clone());
+    let Some(principal) = principal else {
+        return unresolved(mapping, own.as_ref());
+    };
     let Ok(spec) = &mapping.spec else {
         // What stays of it is what was put into effect before.
         let before = mapping.status.summary.clone();
@@ -46,19 +53,21 @@ pub(crate) fn summary(
     })
 }
 
-/// The placeholders by their braces alone: which one it is matters less than the text around it.
-fn without_placeholders(username: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = username;
-    while let Some((before, after)) = rest.split_once("{{") {
-        let Some((_, after)) = after.split_once("}}") else {
-            break;
-        };
-        shown += before;
-        shown += "{{…}}";
-        rest = after;
-    }
-    shown + rest
+/// The short forms of what a mapping of a permission set declares, as long as the set has no role.
+fn unresolved(mapping: &Mapping, own: Option<&AccountId>) -> Option<MappingSummary> {
+    let set = mapping.permission_set()?;
+    let account = set.account_id.parse().ok()?;
+    let spec = mapping.unresolved.as_ref()?;
+    let policies: Vec<String> = spec.access_policies.iter().map(policy).collect();
+    Some(MappingSummary {
+        principal: short_permission_set(&set.name, &account, own, PRINCIPAL),
+        username: match spec.username.as_deref() {
+            None => "(default)".to_owned(),
+            Some(username) => middle(&without_placeholders(username), USERNAME),
+        },
+        groups: some_of(&spec.groups, GROUPS),
+        access_policies: some_of(&policies, POLICIES),
+    })
 }
 
 /// A policy's name without what all of AWS's have: `View`, and `View (ns)` where it holds in namespaces only.

@@ -292,3 +292,31 @@ fn a_recreated_role_of_a_set_is_renewed() {
     assert_eq!(simulation.calls().len(), 2, "deleted and recreated");
     assert_eq!(simulation.ready("View"), "True InEffect");
 }
+
+#[test]
+fn kubectl_gets_short_values_of_a_set_without_a_role() {
+    for (account, expected) in [
+        ("111122223333", "sso/AdministratorAccess"),
+        ("444455556666", "sso/Admi…atorAccess (…6666)"),
+    ] {
+        let mut simulation = Simulation::in_eks(Mode::Api, "");
+        lists(&mut simulation, &[]);
+        simulation.create(
+            "a",
+            "role/x",
+            &json!({
+                "principal": {"permissionSet": {"name": "AdministratorAccess", "accountId": account}},
+                "username": "admin:{{SessionName}}",
+                "groups": ["admins"],
+            }),
+        );
+        simulation.settle();
+        let status = simulation.objects["a"].status.clone().expect("written");
+        assert_eq!(status.principal_arn, None, "it has no role");
+        let short = status.summary.expect("written");
+        assert_eq!(
+            [&short.principal, &short.username, &short.groups],
+            [expected, "admin:{{…}}", "admins"]
+        );
+    }
+}

@@ -46,12 +46,16 @@ fn prints_a_table_and_what_is_dropped() {
     assert_snapshot!(effective(MIXED), @r#"
     exit code 1
     --- stdout
-    KEY          ARN                                  USERNAME                           GROUPS                              EFFECT
-    mapRoles     arn:aws:iam::111122223333:role/node  system:node:{{EC2PrivateDNSName}}  system:bootstrappers, system:nodes  yes
-    mapRoles     arn:aws:iam::111122223333:role/a     ""                                 "", é                               no: mapRoles line 11 has the same ARN, and the last one wins
-    mapRoles     arn:aws:iam::111122223333:role/a     tab\there                          -                                   yes
-    mapRoles     (sso)                                ""                                 -                                   no: EKS does not read entries with `sso`
-    mapAccounts  (any of account 012345678901)        (its ARN)                          -                                   yes
+    KEY          PRINCIPAL                      USERNAME                           GROUPS                              EFFECT
+    mapRoles     role/node                      system:node:{{EC2PrivateDNSName}}  system:bootstrappers, system:nodes  yes
+    mapRoles     role/a                         ""                                 "", é                               no (1)
+    mapRoles     role/a                         tab\there                          -                                   yes
+    mapRoles     (sso)                          ""                                 -                                   no (2)
+    mapAccounts  (any of account 012345678901)  (its ARN)                          -                                   yes
+
+    (1) mapRoles line 11 has the same ARN, and the last one wins
+    (2) EKS does not read entries with `sso`
+    Principals without an account are in 111122223333.
 
     warning: the entry has no `rolearn`: give it one, or remove the entry
      --> mapRoles:7:3
@@ -156,9 +160,11 @@ fn accounts_that_never_match_are_marked() {
     assert_snapshot!(effective(manifest), @"
     exit code 0
     --- stdout
-    KEY          ARN                            USERNAME   GROUPS  EFFECT
+    KEY          PRINCIPAL                      USERNAME   GROUPS  EFFECT
     mapAccounts  (any of account 111122223333)  (its ARN)  -       yes
-    mapAccounts  (any of account 9876543210)    (its ARN)  -       no: an account has exactly 12 digits, so it never matches
+    mapAccounts  (any of account 9876543210)    (its ARN)  -       no (1)
+
+    (1) an account has exactly 12 digits, so it never matches
     ");
     let json = run(&["effective", "-o", "json", "-"], manifest);
     assert!(
@@ -173,8 +179,10 @@ fn a_dropped_entry_alone_is_no_failure() {
     assert_snapshot!(effective(manifest), @"
     exit code 0
     --- stdout
-    KEY       ARN  USERNAME  GROUPS  EFFECT
-    mapRoles  é    😀         -       no: its ARN is not that of a role or user, so no caller has it
+    KEY       PRINCIPAL  USERNAME  GROUPS  EFFECT
+    mapRoles  é          😀         -       no (1)
+
+    (1) its ARN is not that of a role or user, so no caller has it
 
     warning: the entry has no `rolearn`: give it one, or remove the entry
      --> mapRoles:1:3
@@ -318,8 +326,11 @@ fn a_user_in_two_spellings_gets_one_of_the_entries_at_random() {
         - userarn: arn:aws:iam::111122223333:user/ALICE\n      username: b\n    - userarn: arn:aws:iam::111122223333:user/bob\n      \
         username: bob\n";
     let text = effective(manifest);
-    let marked = text.matches("at random: mapUsers has the ARN in several spellings");
-    assert_eq!(marked.count(), 2, "{text}");
+    assert_eq!(text.matches("at random (1)").count(), 2, "{text}");
+    assert!(
+        text.contains("(1) mapUsers has the ARN in several spellings"),
+        "{text}"
+    );
     assert_eq!(text.matches(" yes").count(), 1, "{text}");
     let json = run(&["effective", "-o", "json", "-"], manifest);
     assert_eq!(json.matches("\"atRandom\": true").count(), 2, "{json}");

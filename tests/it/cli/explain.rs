@@ -167,13 +167,15 @@ fn access_lists_every_principal() {
     --- stdout
     Principals with access: arn:aws:eks:eu-west-1:111122223333:cluster/main, mode API_AND_CONFIG_MAP, kube-system/aws-auth
 
-    ADMIN  KIND        PRINCIPAL                                                                     USERNAME                                                          GROUPS           ACCESS POLICIES                         RBAC  UNTIL  SOURCE            MAPPING
-    yes    role        arn:aws:iam::111122223333:role/terraform                                      arn:aws:sts::111122223333:assumed-role/terraform/{{SessionName}}  -                AmazonEKSClusterAdminPolicy             -     -      access entry      -
-    yes    role        arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  platform:{{SessionName}}                                          system:masters   -                                       -     -      mapRoles line 8   -
-    -      role        arn:aws:iam::444455556666:role/observability                                  observability:{{SessionName}}                                     metrics-readers  AmazonEKSViewPolicy(monitoring,team-*)  -     -      access entry      -
-    -      role        arn:aws:iam::111122223333:role/ci-deployer                                    ci-deployer                                                       deployers        -                                       -     -      mapRoles line 13  -
-    -      role, node  arn:aws:iam::111122223333:role/main-nodes                                     system:node:{{EC2PrivateDNSName}}                                 system:nodes     -                                       -     -      access entry      -
-    -      user        arn:aws:iam::111122223333:user/people/maria                                   maria                                                             developers       -                                       -     -      mapUsers line 1   -
+    ADMIN  KIND        PRINCIPAL                          USERNAME                                                          GROUPS           ACCESS POLICIES                         RBAC  UNTIL  SOURCE            MAPPING
+    yes    role        role/terraform                     arn:aws:sts::111122223333:assumed-role/terraform/{{SessionName}}  -                AmazonEKSClusterAdminPolicy             -     -      access entry      -
+    yes    role        sso/PlatformAdmin                  platform:{{SessionName}}                                          system:masters   -                                       -     -      mapRoles line 8   -
+    -      role        role/observability (444455556666)  observability:{{SessionName}}                                     metrics-readers  AmazonEKSViewPolicy(monitoring,team-*)  -     -      access entry      -
+    -      role        role/ci-deployer                   ci-deployer                                                       deployers        -                                       -     -      mapRoles line 13  -
+    -      role, node  role/main-nodes                    system:node:{{EC2PrivateDNSName}}                                 system:nodes     -                                       -     -      access entry      -
+    -      user        user/maria                         maria                                                             developers       -                                       -     -      mapUsers line 1   -
+
+    Principals without an account are in 111122223333.
 
     Entries without access:
       arn:aws:iam::111122223333:role/main-nodes (mapRoles line 2): the access entry of arn:aws:iam::111122223333:role/main-nodes wins
@@ -192,11 +194,13 @@ fn access_lists_every_principal() {
     --- stdout
     Principals with access: files, mode CONFIG_MAP, kube-system/aws-auth
 
-    ADMIN  KIND        PRINCIPAL                                                                     USERNAME                           GROUPS                              ACCESS POLICIES  RBAC  UNTIL  SOURCE            MAPPING
-    yes    role        arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  platform:{{SessionName}}           system:masters                      -                -     -      mapRoles line 8   -
-    -      role        arn:aws:iam::111122223333:role/ci-deployer                                    ci-deployer                        deployers                           -                -     -      mapRoles line 13  -
-    -      role, node  arn:aws:iam::111122223333:role/main-nodes                                     system:node:{{EC2PrivateDNSName}}  system:bootstrappers, system:nodes  -                -     -      mapRoles line 2   -
-    -      user        arn:aws:iam::111122223333:user/people/maria                                   maria                              developers                          -                -     -      mapUsers line 1   -
+    ADMIN  KIND        PRINCIPAL          USERNAME                           GROUPS                              ACCESS POLICIES  RBAC  UNTIL  SOURCE            MAPPING
+    yes    role        sso/PlatformAdmin  platform:{{SessionName}}           system:masters                      -                -     -      mapRoles line 8   -
+    -      role        role/ci-deployer   ci-deployer                        deployers                           -                -     -      mapRoles line 13  -
+    -      role, node  role/main-nodes    system:node:{{EC2PrivateDNSName}}  system:bootstrappers, system:nodes  -                -     -      mapRoles line 2   -
+    -      user        user/maria         maria                              developers                          -                -     -      mapUsers line 1   -
+
+    Principals without an account are in 111122223333.
 
     Entries without access:
       arn:aws:iam::111122223333:role/teams/data/data-reader (mapRoles line 17): its ARN has the role's path, and the authenticator sees roles without their path

@@ -157,20 +157,26 @@ async fn tables_of_many_clusters() {
     assert_snapshot!(ran(&["access"], "--contexts=us,eu").await, @"
     exit code 0
     --- stdout
-    CLUSTER  ADMIN  KIND        PRINCIPAL                 USERNAME         GROUPS           RBAC             SOURCE
-    us       yes    role        …11112222333…le/platform  platform         system:masters   Cluster…r-admin  mapRoles line 4
-    us       -      role, node  …111122223333:role/node   system:…SName}}  system…ppers +1  -                mapRoles line 1
-    eu       yes    role        …11112222333…le/platform  platform         system:masters   Cluster…r-admin  mapRoles line 4
-    eu       -      role, node  …111122223333:role/node   system:…SName}}  system…ppers +1  -                mapRoles line 1
+    CLUSTER  ADMIN  PRINCIPAL      USERNAME                 GROUPS                   RBAC                    SOURCE
+    us       yes    role/platform  platform                 system:masters           ClusterRole…ster-admin  mapRoles line 4
+    us       -      role/node      system:node:{{…}}        system:bootstrappers +1  -                       mapRoles line 1
+    eu       yes    role/platform  platform                 system:masters           ClusterRole…ster-admin  mapRoles line 4
+    eu       -      role/node      system:node:{{…}}        system:bootstrappers +1  -                       mapRoles line 1
+
+    Principals without an account are in 111122223333.
+    -o wide also shows KIND.
 
     note: 2 entries without access and the notes of each cluster are in -o json and -o html
     ");
     assert_snapshot!(ran(&["access", "--sort-by=principal"], "--contexts=eu,old").await, @"
     exit code 1
     --- stdout
-    CLUSTER  ADMIN  KIND        PRINCIPAL                 USERNAME         GROUPS           RBAC             SOURCE
-    eu       -      role, node  …111122223333:role/node   system:…SName}}  system…ppers +1  -                mapRoles line 1
-    eu       yes    role        …11112222333…le/platform  platform         system:masters   Cluster…r-admin  mapRoles line 4
+    CLUSTER  ADMIN  PRINCIPAL      USERNAME                 GROUPS                   RBAC                    SOURCE
+    eu       -      role/node      system:node:{{…}}        system:bootstrappers +1  -                       mapRoles line 1
+    eu       yes    role/platform  platform                 system:masters           ClusterRole…ster-admin  mapRoles line 4
+
+    Principals without an account are in 111122223333.
+    -o wide also shows KIND.
 
     Not read:
       old: cluster https://127.0.0.1:1: aws-auth can't be read: ServiceError: client error (Connect): tcp connect error: Connection refused (os error 111)
@@ -236,15 +242,19 @@ async fn tables_of_many_clusters() {
     eu       CONFIG_MAP  no changes  -          -      0
     us       CONFIG_MAP  no changes  -          -      0
     ");
-    assert_snapshot!(ran(&["explain", "arn:aws:iam::111122223333:role/platform", "arn:aws:iam::111122223333:role/teams/data"], "--contexts=eu,us").await, @"
+    assert_snapshot!(ran(&["explain", "arn:aws:iam::111122223333:role/platform", "arn:aws:iam::111122223333:role/teams/data"], "--contexts=eu,us").await, @r#"
     exit code 1
     --- stdout
-    CLUSTER  PRINCIPAL                           ACCESS  ADMIN  USERNAME  GROUPS          SOURCE OR REASON
-    eu       …111122223333:role/platform         yes     yes    platform  system:masters  mapRoles line 4
-    eu       …111122223333:role/teams/data       no      -      -         -               mapRoles line 7 h…thout their path
-    us       …111122223333:role/platform         yes     yes    platform  system:masters  mapRoles line 4
-    us       …111122223333:role/teams/data       no      -      -         -               mapRoles line 7 h…thout their path
-    ");
+    CLUSTER  PRINCIPAL      ACCESS  ADMIN  ALLOWED  USERNAME  GROUPS          SOURCE OR REASON
+    eu       role/platform  yes     yes    -        platform  system:masters  mapRoles line 4
+    eu       role/data      no      -      -        -         -               (1)
+    us       role/platform  yes     yes    -        platform  system:masters  mapRoles line 4
+    us       role/data      no      -      -        -         -               (1)
+
+    (1) mapRoles line 7 has "arn:aws:iam::111122223333:role/teams/data": its ARN contains a path, and aws-iam-authenticator
+        sees roles without their path
+    Principals without an account are in 111122223333.
+    "#);
     assert_snapshot!(ran(&["access"], "--contexts=eu,nowhere").await, @r#"
     exit code 1
     --- stderr

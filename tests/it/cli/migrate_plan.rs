@@ -98,27 +98,28 @@ fn the_examples() {
     mode:     API_AND_CONFIG_MAP -> API
     summary:  1 blocked, 2 move, 2 new, 1 already done, 1 entry of aws-auth grants no access
 
-    OUTCOME  PRINCIPAL                                           MAPPING                     ACCESS ENTRY                                           LOSES ACCESS IN API
-    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  (platformadmin.sso-012345)  platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  yes
-    moves    role/ci-deployer                                    ci-deployer                 ci-deployer: deployers                                 yes
-    new      role/teams/data/data-reader                         data-reader                 data-reader: data-readers                              -
-    moves    user/people/maria                                   maria                       maria: developers, on-call                             yes
-    new      arn:aws:iam::444455556666:role/developers           developers                  developer:{{SessionName}}: developers                  -
-    done     role/main-nodes                                     -                           EC2_LINUX                                              -
+    OUTCOME  PRINCIPAL                       MAPPING                     ACCESS ENTRY                                           LOSES ACCESS IN API
+    blocked  sso/PlatformAdmin               (platformadmin.sso-012345)  platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  yes
+    moves    role/ci-deployer                ci-deployer                 ci-deployer: deployers                                 yes
+    new      role/data-reader                data-reader                 data-reader: data-readers                              -
+    moves    user/maria                      maria                       maria: developers, on-call                             yes
+    new      role/developers (444455556666)  developers                  developer:{{SessionName}}: developers                  -
+    done     role/main-nodes                 -                           EC2_LINUX                                              -
+
     Principals without an account are in 111122223333.
     Mappings in parentheses are what --import creates.
 
     Details:
-      blocked role/AWSReservedSSO_PlatformAdmin_0123456789abcdef (mapRoles line 8)
+      blocked sso/PlatformAdmin (mapRoles line 8)
         a role of IAM Identity Center has a path, which aws-auth omits and an access entry needs, but IAM was not
         read; declare its permission set or its full ARN, or allow reading IAM
-      new     arn:aws:iam::444455556666:role/developers
+      new     role/developers (444455556666)
         the ARN is used as written, because IAM of account 444455556666 was not read; if the role has a path, EKS
         reports 'invalid principal'
 
     Differences in access entries:
       with additional group "on-call"
-        for user/people/maria
+        for user/maria
 
     Entries without access (nothing to migrate):
       mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and
@@ -218,35 +219,36 @@ fn many_principals_of_every_kind() {
     mode:     CONFIG_MAP -> API_AND_CONFIG_MAP -> API
     summary:  4 blocked, 4 stay, 14 move, 1 entry of aws-auth grants no access
 
-    OUTCOME  PRINCIPAL                                           MAPPING                                 ACCESS ENTRY                                           LOSES ACCESS IN API
-    blocked  role/AWSReservedSSO_Developer_fedcba9876543210      (developer.sso-fedcba)                  dev:{{SessionName}}: developers                        yes
-    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  (platformadmin.sso-012345)              platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  yes
-    blocked  role/hybrid                                         -                                       -                                                      yes
-    blocked  user/bob                                            -                                       -                                                      yes
-    stays    (any of account 777788889999)                       -                                       -                                                      yes
-    stays    role/AWSServiceRoleForAmazonEMRContainers           (awsserviceroleforamazonemrcontainers)  -                                                      yes
-    stays    role/legacy-viewer                                  (legacy-viewer)                         -                                                      yes
-    stays    role/no-colon                                       (no-colon)                              -                                                      yes
-    moves    role/break-glass                                    (break-glass)                           break-glass: on-call, AmazonEKSClusterAdminPolicy      yes
-    moves    role/ci-deployer                                    (ci-deployer)                           ci: auditors, deployers                                yes
-    moves    role/fargate                                        (fargate)                               FARGATE_LINUX                                          yes
-    moves    role/main-nodes                                     (main-nodes)                            EC2_LINUX                                              yes
-    moves    role/team-1                                         (team-1)                                team-1:{{SessionName}}: team-1                         yes
-    moves    role/team-2                                         (team-2)                                team-2:{{SessionName}}: team-2                         yes
-    moves    role/team-3                                         (team-3)                                team-3:{{SessionName}}: team-3                         yes
-    moves    role/team-4                                         (team-4)                                team-4:{{SessionName}}: team-4                         yes
-    moves    role/team-5                                         (team-5)                                team-5:{{SessionName}}: team-5                         yes
-    moves    role/team-6                                         (team-6)                                team-6:{{SessionName}}: team-6                         yes
-    moves    role/terraform                                      (terraform)                             EKS's default username: AmazonEKSClusterAdminPolicy    yes
-    moves    role/windows                                        (windows)                               EC2_WINDOWS                                            yes
-    moves    user/people/maria                                   (maria.user)                            maria: developers                                      yes
-    moves    arn:aws:iam::444455556666:role/observability        (observability.444455556666)            observability: metrics-readers                         yes
+    OUTCOME  PRINCIPAL                                  MAPPING                                 ACCESS ENTRY                                           LOSES ACCESS IN API
+    blocked  sso/Developer                              (developer.sso-fedcba)                  dev:{{SessionName}}: developers                        yes
+    blocked  sso/PlatformAdmin                          (platformadmin.sso-012345)              platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  yes
+    blocked  role/hybrid                                -                                       -                                                      yes
+    blocked  user/bob                                   -                                       -                                                      yes
+    stays    (any of account 777788889999)              -                                       -                                                      yes
+    stays    role/AWSServiceRoleForAmazonEMRContainers  (awsserviceroleforamazonemrcontainers)  -                                                      yes
+    stays    role/legacy-viewer                         (legacy-viewer)                         -                                                      yes
+    stays    role/no-colon                              (no-colon)                              -                                                      yes
+    moves    role/break-glass                           (break-glass)                           break-glass: on-call, AmazonEKSClusterAdminPolicy      yes
+    moves    role/ci-deployer                           (ci-deployer)                           ci: auditors, deployers                                yes
+    moves    role/fargate                               (fargate)                               FARGATE_LINUX                                          yes
+    moves    role/main-nodes                            (main-nodes)                            EC2_LINUX                                              yes
+    moves    role/team-1                                (team-1)                                team-1:{{SessionName}}: team-1                         yes
+    moves    role/team-2                                (team-2)                                team-2:{{SessionName}}: team-2                         yes
+    moves    role/team-3                                (team-3)                                team-3:{{SessionName}}: team-3                         yes
+    moves    role/team-4                                (team-4)                                team-4:{{SessionName}}: team-4                         yes
+    moves    role/team-5                                (team-5)                                team-5:{{SessionName}}: team-5                         yes
+    moves    role/team-6                                (team-6)                                team-6:{{SessionName}}: team-6                         yes
+    moves    role/terraform                             (terraform)                             EKS's default username: AmazonEKSClusterAdminPolicy    yes
+    moves    role/windows                               (windows)                               EC2_WINDOWS                                            yes
+    moves    user/maria                                 (maria.user)                            maria: developers                                      yes
+    moves    role/observability (444455556666)          (observability.444455556666)            observability: metrics-readers                         yes
+
     Principals without an account are in 111122223333.
     Mappings in parentheses are what --import creates.
 
     Details:
-      blocked role/AWSReservedSSO_Developer_fedcba9876543210 (mapRoles line 6)
-              role/AWSReservedSSO_PlatformAdmin_0123456789abcdef (mapRoles line 5)
+      blocked sso/Developer (mapRoles line 6)
+              sso/PlatformAdmin (mapRoles line 5)
         a role of IAM Identity Center has a path, which aws-auth omits and an access entry needs, but IAM was not
         read; declare its permission set or its full ARN, or allow reading IAM
       blocked role/hybrid (mapRoles line 4)
@@ -279,7 +281,7 @@ fn many_principals_of_every_kind() {
               role/windows (mapRoles line 2)
         EKS creates this entry itself when the mode changes, if the role belongs to a managed node group or a
         Fargate profile
-      moves   arn:aws:iam::444455556666:role/observability (mapRoles line 15)
+      moves   role/observability (444455556666) (mapRoles line 15)
         the ARN is used as written, because IAM of account 444455556666 was not read; if the role has a path, EKS
         reports 'invalid principal'
 
@@ -341,6 +343,7 @@ fn the_step_to_both_takes_nothing_from_anyone() {
 
     OUTCOME  PRINCIPAL  MAPPING  ACCESS ENTRY                      LOSES ACCESS IN API
     moves    role/ops   (ops)    ops: AmazonEKSClusterAdminPolicy  yes
+
     Principals without an account are in 111122223333.
     Mappings in parentheses are what --import creates.
 
@@ -378,9 +381,10 @@ fn the_step_to_both_takes_nothing_from_anyone() {
             bootstrap_cluster_creator_admin_permissions = true # exactly what the state says
           }
         ! changing bootstrap_cluster_creator_admin_permissions REPLACES THE CLUSTER. Unset counts as true, but the
-          state of a cluster that an older provider created without access_config contains false: read `terraform
-          state show`, write the value that it shows, and apply only a plan without "forces replacement"; or add
-          lifecycle { ignore_changes = [access_config[0].bootstrap_cluster_creator_admin_permissions] }
+          state of a cluster that an older provider created without access_config contains false: read
+          `terraform state show`, write the value that it shows, and apply only a plan without "forces
+          replacement"; or add lifecycle { ignore_changes =
+          [access_config[0].bootstrap_cluster_creator_admin_permissions] }
       Terraform, terraform-aws-modules/eks
           authentication_mode = "API_AND_CONFIG_MAP"
         ! versions 20 and 21 set API_AND_CONFIG_MAP by default, so an upgrade from 19 changes the mode; version 21
@@ -486,15 +490,15 @@ fn what_is_impossible_or_unclear_is_refused_with_what_is_possible() {
     }
     let ran = Run::new(["migrate", "plan", "-f", EXAMPLES]).run();
     let _ = write!(shown, "-f: {}", ran.stderr);
-    assert_snapshot!(shown, @r#"
+    assert_snapshot!(shown, @"
     CONFIG_MAP --to=API: error: EKS can't change a cluster from CONFIG_MAP to API directly: change to API_AND_CONFIG_MAP first, move all principals, then change to API
     API_AND_CONFIG_MAP --to=CONFIG_MAP: error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS can't change a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API. `migrate revert` moves principals back to aws-auth
     API --to=API_AND_CONFIG_MAP: error: EKS can't change a cluster from authentication mode API back to API_AND_CONFIG_MAP; no further change is possible
-    API --to=apis: error: invalid value 'apis' for '--to <MODE>': "apis" is not an authentication mode of EKS; expected CONFIG_MAP, API_AND_CONFIG_MAP or API
+    API --to=apis: error: invalid value 'apis' for '--to <MODE>'
     CONFIG_MAP : error: access entries depend on the cluster's partition and account: add --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     API : error: mode API needs the partition and account of the cluster: add --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     -f: error: -f reads files instead of a cluster: add --aws-auth. A live cluster already contains its mappings
-    "#);
+    ");
 }
 
 #[test]
@@ -655,12 +659,13 @@ async fn a_live_plan_uses_iam_and_eks() {
     mode:     CONFIG_MAP -> API_AND_CONFIG_MAP -> API
     summary:  4 move, 1 not in IAM
 
-    OUTCOME  PRINCIPAL                                                                            MAPPING                 ACCESS ENTRY                                        LOSES ACCESS IN API
-    moves    role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef  (admin.sso-012345)      admin:{{SessionName}}: AmazonEKSClusterAdminPolicy  yes
-    moves    role/ci/deployer                                                                     (deployer)              deployer: deployers                                 yes
-    moves    role/main-nodes                                                                      (main-nodes)            EC2_LINUX                                           yes
-    moves    arn:aws:iam::444455556666:role/teams/partner                                         (partner.444455556666)  partner: partners                                   yes
-    missing  role/gone                                                                            -                       -                                                   -
+    OUTCOME  PRINCIPAL                    MAPPING                 ACCESS ENTRY                                        LOSES ACCESS IN API
+    moves    sso/Admin                    (admin.sso-012345)      admin:{{SessionName}}: AmazonEKSClusterAdminPolicy  yes
+    moves    role/deployer                (deployer)              deployer: deployers                                 yes
+    moves    role/main-nodes              (main-nodes)            EC2_LINUX                                           yes
+    moves    role/partner (444455556666)  (partner.444455556666)  partner: partners                                   yes
+    missing  role/gone                    -                       -                                                   -
+
     Principals without an account are in 111122223333.
     Mappings in parentheses are what --import creates.
 
@@ -676,7 +681,7 @@ async fn a_live_plan_uses_iam_and_eks() {
       system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization;
         the policy is evaluated by EKS's authorizer: it can be removed at any time, and does not apply while the
         caller impersonates someone else (kubectl --as)
-        for role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef
+        for sso/Admin
       group system:bootstrappers is dropped: nodes on EKS sign in as nodes from the start, and EKS omits it from
         its own access entries too
         for role/main-nodes

@@ -250,10 +250,13 @@ async fn refusals(stage: &Stage) {
     backup:     COPY of kube-system/aws-auth-history
     principals: 2 pending, 1 staying
 
-    PRINCIPAL                                   PROGRESS  ACCESS BY  DETAIL
-    (any of account 777788889999)               staying   aws-auth   an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
-    arn:aws:iam::111122223333:role/teams/Alice  pending   aws-auth   -
-    arn:aws:iam::111122223333:role/teams/Root   pending   aws-auth   -
+    PRINCIPAL                      PROGRESS  ACCESS BY  DETAIL
+    (any of account 777788889999)  staying   aws-auth   (1)
+    role/Alice                     pending   aws-auth   -
+    role/Root                      pending   aws-auth   -
+
+    (1) an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
+    Principals without an account are in 111122223333.
     ");
     assert_snapshot!(stage.told(&["revert"]).await, @"
     exit code 0

@@ -8,30 +8,52 @@ use serde_json::json;
 use super::Run;
 use crate::support::supervise::Scratch;
 
-/// An aws-auth with long names, many groups and an administrator.
+/// An aws-auth as clusters have it: names of 64 characters, paths, other accounts, an entry of the same role with and without its path.
 fn aws_auth() -> String {
-    let role = |name: &str, username: &str, groups: &[&str]| json!({"rolearn": format!("arn:aws:iam::111122223333:role/{name}"), "username": username, "groups": groups});
+    let entry = |key: &str, arn: &str, username: &str, groups: &[&str]| json!({key: format!("arn:aws:iam::{arn}"), "username": username, "groups": groups});
+    let role = |arn: &str, username: &str, groups: &[&str]| entry("rolearn", arn, username, groups);
     let roles = json!([
         role(
-            "Nodes",
+            "111122223333:role/eksctl-production-nodegroup-general-NodeInstanceRole-1A2B3C4D5E",
             "system:node:{{EC2PrivateDNSName}}",
             &["system:bootstrappers", "system:nodes"]
         ),
         role(
-            "PlatformAdministrators",
+            "111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef",
             "platform:{{SessionName}}",
             &["system:masters"]
         ),
         role(
-            "data-platform-production-readers",
-            "data:{{SessionName}}",
-            &["data-readers", "data-viewers", "on-call"]
+            "111122223333:role/AWSReservedSSO_DataPlatformProductionOperations_0123456789abcdef",
+            "data-operations:{{SessionName}}",
+            &["data-operators", "data-viewers", "on-call"]
         ),
-        role("team/Dev", "dev", &["developers"]),
+        role(
+            "444455556666:role/AWSReservedSSO_DataPlatformProductionOperations_fedcba9876543210",
+            "data-operations:{{AccountID}}:{{SessionName}}",
+            &["data-operators", "data-viewers", "on-call"]
+        ),
+        role(
+            "111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_ReadOnly_00112233445566aa",
+            "readonly:{{SessionName}}",
+            &["viewers"]
+        ),
+        role(
+            "111122223333:role/teams/payments/Deploy",
+            "deploy",
+            &["deployers"]
+        ),
+        role("111122223333:role/Deploy", "deploy", &["deployers"]),
     ]);
+    let users = json!([entry(
+        "userarn",
+        "777788889999:user/contractors/maria.lopez@example.com",
+        "maria",
+        &["developers"]
+    )]);
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "aws-auth", "namespace": "kube-system"},
-        "data": {"mapRoles": roles.to_string(), "mapAccounts": "[\"444455556666\"]"},
+        "data": {"mapRoles": roles.to_string(), "mapUsers": users.to_string(), "mapAccounts": "[\"444455556666\"]"},
     })
     .to_string()
 }
@@ -47,11 +69,21 @@ fn at(width: &str, arguments: &[&str]) -> String {
     ran.stdout
 }
 
-/// The table itself: what comes after it is prose, which terminals wrap.
+/// The table itself, with what is below it.
 fn table(shown: &str, first: &str) -> String {
     let lines = shown.lines().skip_while(|line| !line.starts_with(first));
-    let lines = lines.take_while(|line| !line.is_empty());
     lines.fold(String::new(), |table, line| table + line + "\n")
+}
+
+/// The lines of the table, without what is below it.
+fn rows(table: &str) -> String {
+    let lines = table.lines().take_while(|line| {
+        !line.starts_with("Permissions")
+            && !line.starts_with("Entries")
+            && !line.starts_with("note")
+    });
+    let rows = lines.fold(String::new(), |rows, line| rows + line + "\n");
+    rows.trim_end().to_owned() + "\n"
 }
 
 fn assert_fits(table: &str, width: usize) {
@@ -69,31 +101,39 @@ fn assert_fits(table: &str, width: usize) {
 fn access_fits() {
     let access = ["access", "--aws-auth", "aws-auth.json", "--mode=CONFIG_MAP"];
     let narrow = table(&at("80", &access), "ADMIN");
-    assert_fits(&narrow, 80);
-    assert_snapshot!(narrow, @"
-    ADMIN  PRINCIPAL                 USERNAME         GROUPS          SOURCE
-    yes    …11112222333…inistrators  platfor…nName}}  system:masters  mapRole…line 1
-    -      444455556666              (its own ARN)    -               mapAccounts
-    -      …111122223333:role/Nodes  system:…SName}}  syste…ppers +1  mapRole…line 1
-    -      …11112222333…ion-readers  data:{{…nName}}  data-…aders +2  mapRole…line 1
+    assert_fits(&rows(&narrow), 80);
+    assert_snapshot!(rows(&narrow), @"
+    ADMIN  PRINCIPAL                                 GROUPS          SOURCE
+    yes    sso/PlatformAdmin                         system:masters  mapRoles line 1
+    -      (any of account 444455556666)             -               mapAccounts
+    -      sso/DataPlatformProductionOperations      data-…ators +2  mapRoles line 1
+    -      role/Deploy                               deployers       mapRoles line 1
+    -      role/eksctl-prod…InstanceRole-1A2B3C4D5E  syste…ppers +1  mapRoles line 1
+    -      sso/DataPlatf…oductionOperations (…6666)  data-…ators +2  mapRoles line 1
+    -      user/maria.lopez@example.com (…9999)      developers      mapUsers line 1
+
+    Principals without an account are in 111122223333.
+    -o wide also shows KIND, USERNAME.
     ");
     let middle = table(&at("120", &access), "ADMIN");
-    assert_fits(&middle, 120);
-    assert_snapshot!(middle, @"
-    ADMIN  KIND        PRINCIPAL                    USERNAME                     GROUPS                      SOURCE
-    yes    role        …111122223333…dministrators  platform:{{SessionName}}     system:masters              mapRoles line 1
-    -      account     444455556666                 (its own ARN)                -                           mapAccounts
-    -      role, node  …111122223333:role/Nodes     system:node:{…vateDNSName}}  system:bootstrappers +1     mapRoles line 1
-    -      role        …111122223333…ction-readers  data:{{SessionName}}         data-readers +2             mapRoles line 1
+    assert_fits(&rows(&middle), 120);
+    assert_snapshot!(rows(&middle), @"
+    ADMIN  PRINCIPAL                                                     USERNAME          GROUPS            SOURCE
+    yes    sso/PlatformAdmin                                             platform:{{…}}    system:masters    mapRoles line 1
+    -      (any of account 444455556666)                                 (its own ARN)     -                 mapAccounts
+    -      sso/DataPlatformProductionOperations                          data-ope…s:{{…}}  data-o…rators +2  mapRoles line 1
+    -      role/Deploy                                                   deploy            deployers         mapRoles line 1
+    -      role/eksctl-production-…-general-NodeInstanceRole-1A2B3C4D5E  system:n…e:{{…}}  system…appers +1  mapRoles line 1
+    -      sso/DataPlatformProductionOperations (444455556666)           data-ope…}:{{…}}  data-o…rators +2  mapRoles line 1
+    -      user/maria.lopez@example.com (777788889999)                   maria             developers        mapUsers line 1
+
+    Principals without an account are in 111122223333.
+    -o wide also shows KIND.
     ");
     let wide = [&access[..], &["-o", "wide", "--sort-by", "principal"]].concat();
-    assert_snapshot!(table(&at("80", &wide), "ADMIN"), @"
-    ADMIN  KIND        PRINCIPAL                                                        USERNAME                           GROUPS                               ACCESS POLICIES  RBAC  UNTIL  SOURCE           MAPPING
-    -      account     444455556666                                                     (its own ARN)                      -                                    -                -     -      mapAccounts      -
-    -      role, node  arn:aws:iam::111122223333:role/Nodes                             system:node:{{EC2PrivateDNSName}}  system:bootstrappers, system:nodes   -                -     -      mapRoles line 1  -
-    yes    role        arn:aws:iam::111122223333:role/PlatformAdministrators            platform:{{SessionName}}           system:masters                       -                -     -      mapRoles line 1  -
-    -      role        arn:aws:iam::111122223333:role/data-platform-production-readers  data:{{SessionName}}               data-readers, data-viewers, on-call  -                -     -      mapRoles line 1  -
-    ");
+    let wide = table(&at("80", &wide), "ADMIN");
+    assert!(!rows(&wide).contains('…'), "{wide}");
+    assert!(wide.contains("arn:aws:iam::444455556666:role/AWSReservedSSO_DataPlatformProductionOperations_fedcba9876543210"), "{wide}");
     let bare = [&access[..], &["--no-headers"]].concat();
     assert!(!at("80", &bare).contains("PRINCIPAL"));
 }
@@ -101,26 +141,83 @@ fn access_fits() {
 #[test]
 fn effective_fits() {
     let effective = ["effective", "aws-auth.json"];
-    let narrow = table(&at("80", &effective), "ARN");
+    let narrow = table(&at("80", &effective), "PRINCIPAL");
     assert_fits(&narrow, 80);
     assert_snapshot!(narrow, @"
-    ARN                     USERNAME            GROUPS             EFFECT
-    …1111222233…role/Nodes  system:no…NSName}}  system:…appers +1  yes
-    …1111222233…nistrators  platform:…onName}}  system:masters     yes
-    …1111222233…on-readers  data:{{Se…onName}}  data-readers +2    yes
-    …1111222233…e/team/Dev  dev                 developers         no: its …eir path
-    (any of acc…455556666)  (its ARN)           -                  yes
+    PRINCIPAL                                 USERNAME        GROUPS          EFFECT
+    role/eksctl-prod…InstanceRole-1A2B3C4D5E  system:…:{{…}}  syste…ppers +1  yes
+    sso/PlatformAdmin                         platform:{{…}}  system:masters  yes
+    sso/DataPlatformProductionOperations      data-op…:{{…}}  data-…ators +2  yes
+    sso/DataPlatf…oductionOperations (…6666)  data-op…:{{…}}  data-…ators +2  yes
+    sso/ReadOnly                              readonly:{{…}}  viewers         no (1)
+    role/teams/payments/Deploy                deploy          deployers       no (1)
+    role/Deploy                               deploy          deployers       yes
+    user/maria.lopez@example.com (…9999)      maria           developers      yes
+    (any of account 444455556666)             (its ARN)       -               yes
+
+    (1) its ARN has the role's path, and the authenticator sees roles without their
+        path
+    Principals without an account are in 111122223333.
+    -o wide also shows KEY.
     ");
-    let middle = table(&at("120", &effective), "KEY");
+    let middle = table(&at("120", &effective), "PRINCIPAL");
     assert_fits(&middle, 120);
     assert_snapshot!(middle, @"
-    KEY          ARN                         USERNAME                   GROUPS                     EFFECT
-    mapRoles     …111122223333:role/Nodes    system:node:…ateDNSName}}  system:bootstrappers +1    yes
-    mapRoles     …111122223333…ministrators  platform:{{SessionName}}   system:masters             yes
-    mapRoles     …111122223333…tion-readers  data:{{SessionName}}       data-readers +2            yes
-    mapRoles     …111122223333…ole/team/Dev  dev                        developers                 no: its ARN …t their path
-    mapAccounts  (any of accou…44455556666)  (its ARN)                  -                          yes
+    PRINCIPAL                                                     USERNAME                  GROUPS                    EFFECT
+    role/eksctl-production-…-general-NodeInstanceRole-1A2B3C4D5E  system:node:{{…}}         system:bootstrappers +1   yes
+    sso/PlatformAdmin                                             platform:{{SessionName}}  system:masters            yes
+    sso/DataPlatformProductionOperations                          data-operations:{{…}}     data-operators +2         yes
+    sso/DataPlatformProductionOperations (444455556666)           data-operati…{{…}}:{{…}}  data-operators +2         yes
+    sso/ReadOnly                                                  readonly:{{SessionName}}  viewers                   no (1)
+    role/teams/payments/Deploy                                    deploy                    deployers                 no (1)
+    role/Deploy                                                   deploy                    deployers                 yes
+    user/maria.lopez@example.com (777788889999)                   maria                     developers                yes
+    (any of account 444455556666)                                 (its ARN)                 -                         yes
+
+    (1) its ARN has the role's path, and the authenticator sees roles without their path
+    Principals without an account are in 111122223333.
+    -o wide also shows KEY.
     ");
+    let wide = at("80", &[&effective[..], &["-o=wide"]].concat());
+    assert!(wide.contains("no: its ARN has the role's path"), "{wide}");
+    let bare = at("80", &[&effective[..], &["--no-headers"]].concat());
+    assert!(bare.contains("no: its ARN has the role's path"), "{bare}");
+}
+
+/// Sentences are broken between words, and what people copy is not.
+#[test]
+fn prose_fits() {
+    let fits = |shown: &str| {
+        for line in shown.lines() {
+            let is_copied = ["arn:", "aws ", "kubectl ", "filter "]
+                .iter()
+                .any(|it| line.contains(it));
+            assert!(is_copied || line.chars().count() <= 80, "{line}");
+        }
+    };
+    let role = "arn:aws:iam::111122223333:role/Deploy";
+    let explained = Run::new(["explain", role, "--aws-auth=-"])
+        .stdin(aws_auth())
+        .env("COLUMNS", "80")
+        .run();
+    fits(&explained.stdout);
+    fits(&at(
+        "80",
+        &["access", "--aws-auth", "aws-auth.json", "--mode=CONFIG_MAP"],
+    ));
+    fits(&at("80", &["lint", "--explain", "IM060"]));
+    let linted = Run::new(["lint", "-"])
+        .stdin(aws_auth())
+        .env("COLUMNS", "80")
+        .run();
+    let prose: String = linted
+        .stdout
+        .lines()
+        .filter(|line| !line.contains(" | "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fits(&prose);
+    assert!(prose.contains("= note: "), "{prose}");
 }
 
 /// Who moves stays readable at 80 columns, and the rest is in `-o wide`.
@@ -155,9 +252,10 @@ fn migrate_plan_fits() {
     );
     for whole in [
         "role/ci-deployer ",
-        "user/people/maria ",
+        "user/maria ",
         "LOSES ACCESS IN API",
         "-o wide also shows ACCESS ENTRY.",
+        "Principals without an account are in 111122223333.",
     ] {
         assert!(shown.contains(whole), "{whole}: {shown}");
     }

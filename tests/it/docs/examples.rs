@@ -13,6 +13,9 @@ use crate::support::programs::{operator_binary, repository};
 /// Where this is set, the pages are written anew.
 const WRITE: &str = "IDENTITY_MAPPER_WRITE_EXAMPLES";
 
+/// The width of the terminal that the pages show.
+const COLUMNS: &str = "120";
+
 #[test]
 fn console_sessions_print_the_documented_output() {
     let mut sessions = 0;
@@ -69,6 +72,7 @@ fn replay(session: &str) -> String {
             .env_clear()
             .env("PATH", &path)
             .env("HOME", "/nowhere")
+            .env("COLUMNS", COLUMNS)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .args(["-c", &format!("exec 2>&1; (exit {status}); {typed}")]);
         let output = shell.output().unwrap();

@@ -299,6 +299,21 @@ async fn columns_sort_and_filter_and_a_phone_gets_cards() {
     let head = "return getComputedStyle(document.querySelector('#who thead th')).position";
     assert_eq!(browser.run(head).await, "sticky");
 
+    let laptop = json!({"width": 1300, "height": 844, "deviceScaleFactor": 1, "mobile": false});
+    browser
+        .command("Emulation.setDeviceMetricsOverride", laptop)
+        .await;
+    let hidden = "const box = document.querySelector('#who').parentElement; return box.scrollWidth - box.clientWidth";
+    eventually("every column is visible", SOON, async || {
+        let hidden = browser.run(hidden).await;
+        if hidden == 0 { Ok(()) } else { Err(hidden) }
+    })
+    .await;
+    let sizes = "return [...new Set([...document.querySelectorAll('#who tbody *')]
+        .filter((it) => [...it.childNodes].some((node) => node.nodeType === 3))
+        .map((it) => getComputedStyle(it).fontSize))].length";
+    assert_eq!(browser.run(sizes).await, 1, "one size in all columns");
+
     let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true});
     browser
         .command("Emulation.setDeviceMetricsOverride", phone)
