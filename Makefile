@@ -4,13 +4,14 @@
 # make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
 # make crashes   processes die before and after every effect; WRITES edits by each of four other writers of aws-auth
 # make mutants   checks that the tests fail if a safety rule is switched off
+# make fuzz      texts, copies, messages and specs that a fuzzer makes up, SECONDS for each of TARGETS
 # make image  the image of the Dockerfile as an archive, without a container engine
 # make soak   an hour of changes and faults on a real node, during which nothing may grow; MINUTES for another time
 # make node   the tests of image and chart on a real node, which make test runs too where a node can run
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test node soak image bench laws crashes mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
+.PHONY: help demo test node soak image bench laws crashes mutants fuzz fuzz-corpus fmt lint docs crd examples chart testbed deny advisories sbom requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -111,11 +112,41 @@ crashes: requirements
 mutants:
 	cargo test --locked --lib -- --nocapture --ignored $(WORLD)
 
+# Needs rustup's nightly toolchain and a C++ compiler for libFuzzer; cargo-fuzz is not needed. What is found on the way stays in
+# tests/fuzz/work, so the next run goes on from there.
+FUZZ := tests/fuzz
+SECONDS := 30
+TARGETS := yaml splice arn manifest plan copy queue
+FUZZER := -dict=$(FUZZ)/words.dict -timeout=20 -rss_limit_mb=2048 -max_len=4096
+
+fuzz:
+	cargo +nightly build --locked --release --manifest-path $(FUZZ)/Cargo.toml
+	@for target in $(TARGETS); do \
+		mkdir -p $(FUZZ)/work/$$target $(FUZZ)/artifacts && \
+		$(FUZZ)/target/release/$$target $(FUZZER) -max_total_time=$(SECONDS) -print_final_stats=1 \
+			-artifact_prefix=$(FUZZ)/artifacts/$$target- $(FUZZ)/work/$$target $(FUZZ)/corpus/$$target || exit 1; \
+	done
+
+# The greedy merge writes first what adds most: the first SEEDS of them are kept.
+SEEDS := 60
+
+fuzz-corpus:
+	@for target in $(TARGETS); do \
+		new=$(FUZZ)/work/$$target-new && rm -rf $$new && mkdir -p $$new $(FUZZ)/work/$$target && \
+		$(FUZZ)/target/release/$$target -set_cover_merge=1 -use_counters=0 -max_len=1024 \
+			$$new $(FUZZ)/corpus/$$target $(FUZZ)/work/$$target && \
+		rm -f $(FUZZ)/corpus/$$target/* && \
+		for seed in $$(ls -tr $$new | head -n $(SEEDS)); do mv $$new/$$seed $(FUZZ)/corpus/$$target/ || exit 1; done && \
+		rm -rf $$new || exit 1; \
+	done
+
 fmt:
 	cargo fmt
+	rustfmt --edition 2024 $(FUZZ)/targets/*.rs
 
 lint:
 	cargo fmt --check
+	rustfmt --edition 2024 --check $(FUZZ)/targets/*.rs
 	cargo clippy --locked --all-targets -- -D warnings
 
 docs:

@@ -12,20 +12,28 @@
 
 #![warn(clippy::disallowed_types)]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+// The fuzzer is built without the modules that do IO, in half the time: what only they use is unused then.
+#![cfg_attr(fuzzing, allow(unused))]
 
 pub mod access_entry;
 pub mod api;
 pub mod aws;
 pub mod aws_auth;
 mod backoff;
+#[cfg(not(fuzzing))]
 pub mod cli;
+#[cfg(not(fuzzing))]
 pub mod cluster;
+#[cfg(not(fuzzing))]
 pub mod controller;
 pub mod desired;
 mod diff;
 pub mod effective;
 pub mod error;
 mod explain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod import;
 #[cfg(test)]
 mod laws;

@@ -39,7 +39,7 @@ pub use node::{NodeDefaults, NodeTwin, gives_the_same_nodes, node_defaults, node
 pub(crate) use policy_rules::{PolicyRequest, PolicyTable, is_service_policy};
 pub use possible::Possible;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;

@@ -219,6 +219,9 @@ fn caller(text: &str) -> Option<String> {
         let before = caller.len();
         if char.is_ascii_graphic() {
             caller.push(char);
+        } else if char == ' ' {
+            // Or else a sentence would follow the ARN, which looks like one of ours.
+            caller.extend(char.escape_unicode());
         } else {
             caller.extend(char.escape_default());
         }

@@ -1,5 +1,6 @@
 //! Reads one section as the authenticator's `ParseMap` does, with positions in the text.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
 use super::decode::{self, Data, Value};
@@ -112,19 +113,25 @@ fn explain(section: Section, text: &str, view: &mut SectionView) {
         lines: Lines::new(text),
     };
     let was = std::mem::take(&mut view.problems);
-    let covers = |defect: &diagnosis::Defect, problem: &Problem| {
-        (defect.line + 1..=defect.through + 1).contains(&problem.line)
-    };
+    // By line: there can be as many defects as problems.
+    let mut kinds: BTreeMap<usize, ProblemKind> = BTreeMap::new();
+    for problem in &was {
+        let kind = kinds.entry(problem.line).or_insert(problem.kind);
+        *kind = problem.kind.min(*kind);
+    }
+    let mut unexplained: BTreeSet<usize> = kinds.keys().copied().collect();
     for defect in &diagnosis.defects {
-        let kinds = was.iter().filter(|problem| covers(defect, problem));
+        let covered = defect.line + 1..=defect.through + 1;
         let kind = if view.broken.is_some() {
             ProblemKind::SectionDropped
         } else {
-            kinds
-                .map(|problem| problem.kind)
-                .min()
-                .unwrap_or(ProblemKind::Misread)
+            let kinds = kinds.range(covered.clone()).map(|(_, kind)| *kind);
+            kinds.min().unwrap_or(ProblemKind::Misread)
         };
+        let explained: Vec<usize> = unexplained.range(covered).copied().collect();
+        for line in explained {
+            unexplained.remove(&line);
+        }
         let span = diagnosis::in_line(text, &reading.lines, defect.line, &defect.at);
         let mut problem = reading.problem(kind, span, ProblemCause::Defect(defect.kind.clone()));
         let mut defect = defect.clone();
@@ -148,12 +155,8 @@ fn explain(section: Section, text: &str, view: &mut SectionView) {
         view.problems.extend(rest);
         view.broken = view.problems.first().cloned();
     } else {
-        let rest = was.into_iter().filter(|problem| {
-            !diagnosis
-                .defects
-                .iter()
-                .any(|defect| covers(defect, problem))
-        });
+        let rest = was.into_iter();
+        let rest = rest.filter(|problem| unexplained.contains(&problem.line));
         view.problems.extend(rest);
         view.problems.sort_by_key(|problem| problem.span.start);
     }
@@ -224,13 +227,14 @@ fn repeated(tree: &Tree, item: NodeId) -> Vec<NodeId> {
         NodeKind::Scalar { value, .. } => Some(entry::fold_field(value)),
         NodeKind::Sequence { .. } | NodeKind::Mapping { .. } | NodeKind::Alias { .. } => None,
     };
-    let keys: Vec<&NodeId> = pairs.iter().step_by(2).collect();
-    let names: Vec<Option<String>> = keys.iter().map(|key| name(key)).collect();
-    let again = |at: usize| names[at].is_some() && names[at + 1..].contains(&names[at]);
-    (0..keys.len())
-        .filter(|at| again(*at))
-        .map(|at| *keys[at])
-        .collect()
+    let mut later = HashSet::new();
+    let keys = pairs.iter().step_by(2).rev();
+    let mut repeated: Vec<NodeId> = keys
+        .filter(|key| name(key).is_some_and(|name| !later.insert(name)))
+        .copied()
+        .collect();
+    repeated.reverse();
+    repeated
 }
 
 /// Values that the authenticator does not even parse: Go's `strings.TrimSpace`, then one of these.

@@ -17,6 +17,9 @@ pub(super) type TextSpan = (Section, Range<usize>);
 /// So many lines of a repaired text are shown.
 const SHOWN: usize = 14;
 
+/// So many groups of an entry are shown: each of its fields can have a finding, and an entry can have thousands of both.
+const SEEN_GROUPS: usize = 20;
+
 /// Whether a problem is one of the text's structure, and not of a value in it.
 fn is_structural(problem: &Problem) -> bool {
     matches!(problem.detail.cause, ProblemCause::Defect(_))
@@ -31,11 +34,12 @@ pub(super) fn structure(
 ) -> Vec<LintFinding<TextSpan>> {
     let view = document.section(section);
     let lines = Lines::new(text);
+    let nobody = nobody(section, text);
     let problems = view.problems.iter().filter(|it| is_structural(it));
     problems
         .map(|problem| {
             let label = match problem.kind {
-                ProblemKind::SectionDropped => nobody(section, text),
+                ProblemKind::SectionDropped => nobody.clone(),
                 ProblemKind::EntryDropped => "the authenticator drops this entry".to_owned(),
                 ProblemKind::FieldEmptied | ProblemKind::Misread => {
                     entry_at(&view.entries, problem.span.start).map_or_else(
@@ -369,14 +373,13 @@ fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> LintFinding<Text
 
 /// What the authenticator sees of an entry.
 fn seen(entry: &Entry) -> String {
-    let groups: Vec<String> = entry
-        .groups
-        .iter()
-        .map(|group| format!("{group:?}"))
-        .collect();
-    let groups = match groups.as_slice() {
-        [] => "no groups".to_owned(),
-        groups => format!("groups {}", groups.join(", ")),
+    let groups = entry.groups.iter().take(SEEN_GROUPS);
+    let groups: Vec<String> = groups.map(|group| format!("{group:?}")).collect();
+    let more = entry.groups.len() - groups.len();
+    let groups = match (groups.as_slice(), more) {
+        ([], _) => "no groups".to_owned(),
+        (groups, 0) => format!("groups {}", groups.join(", ")),
+        (groups, more) => format!("groups {} and {more} more", groups.join(", ")),
     };
     format!(
         "the authenticator sees username {:?} and {groups}",

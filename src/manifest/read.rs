@@ -1,5 +1,6 @@
 //! From the text to documents.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -21,7 +22,8 @@ pub fn read(text: &str) -> Vec<Result<Manifest, ManifestFault>> {
     let documents = if text.trim_start().starts_with('{') {
         read_json(text)
     } else {
-        let read = |span: Range<usize>| read_document(text, span).transpose();
+        let lines = OnceCell::new();
+        let read = |span: Range<usize>| read_document(text, &lines, span).transpose();
         documents(text).into_iter().filter_map(read).collect()
     };
     documents.into_iter().flat_map(items).collect()
@@ -48,6 +50,7 @@ fn read_json(text: &str) -> Vec<Result<Manifest, ManifestFault>> {
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut all = Vec::new();
     let mut start = 0;
+    let lines = OnceCell::new();
     while let Some(document) = documents.next() {
         let end = documents.byte_offset();
         match document {
@@ -55,7 +58,7 @@ fn read_json(text: &str) -> Vec<Result<Manifest, ManifestFault>> {
                 let blank = text[start..end].len() - text[start..end].trim_start().len();
                 let span = start + blank..end;
                 // JSON is YAML but for tabs and a few escapes; where go-yaml can't read it, the document itself is the place.
-                let placed = read_document(text, span.clone()).ok().flatten();
+                let placed = read_document(text, &lines, span.clone()).ok().flatten();
                 let placed = placed.filter(|placed| placed.value == value);
                 all.push(Ok(placed.unwrap_or(Manifest {
                     value,
@@ -97,11 +100,16 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
     at
 }
 
-fn read_document(text: &str, span: Range<usize>) -> Result<Option<Manifest>, ManifestFault> {
+/// The lines are those of the whole file, counted once a document has a fault: a file can have thousands of both.
+fn read_document<'t>(
+    text: &'t str,
+    lines: &OnceCell<Lines<'t>>,
+    span: Range<usize>,
+) -> Result<Option<Manifest>, ManifestFault> {
     let document = &text[span.clone()];
     let fault = |fault: yaml::Fault| {
         let at = (span.start + fault.at).min(text.len());
-        let (line, column) = Lines::new(text).position(at);
+        let (line, column) = lines.get_or_init(|| Lines::new(text)).position(at);
         ManifestFault {
             line,
             column,
@@ -303,22 +311,27 @@ fn items(document: Result<Manifest, ManifestFault>) -> Vec<Result<Manifest, Mani
     let (true, Some(Value::Array(items))) = (is_list, items) else {
         return vec![Ok(manifest)];
     };
+    // Each item looks at its own fields only: there can be thousands of items.
+    let mut repeated: BTreeMap<&str, Vec<(String, Range<usize>)>> = BTreeMap::new();
+    for (path, span) in &manifest.repeated {
+        if let Some((item, rest)) = path.split_once('.') {
+            let of_item = repeated.entry(item).or_default();
+            of_item.push((rest.to_owned(), span.clone()));
+        }
+    }
     let item = |(number, value)| {
         let path = format!("items[{number}]");
         let within = format!("{path}.");
-        let places = manifest.places.iter().filter_map(|(path, place)| {
+        let places = manifest.places.range(within.clone()..);
+        let places = places.map_while(|(path, place)| {
             let rest = path.strip_prefix(&within)?;
             Some((rest.to_owned(), place.clone()))
-        });
-        let repeated = manifest.repeated.iter().filter_map(|(path, span)| {
-            let rest = path.strip_prefix(&within)?;
-            Some((rest.to_owned(), span.clone()))
         });
         Ok(Manifest {
             value,
             span: manifest.span_of(&path),
             places: places.collect(),
-            repeated: repeated.collect(),
+            repeated: repeated.get(path.as_str()).cloned().unwrap_or_default(),
         })
     };
     items.into_iter().enumerate().map(item).collect()
@@ -411,6 +424,44 @@ mod tests {
         }
         let fault = read(&text).remove(0).expect_err("too large");
         assert!(fault.message.contains("too large"), "{fault}");
+    }
+
+    #[test]
+    fn items_of_a_list_keep_their_places_and_repetitions() {
+        let text = "kind: List\nitems:\n- {a: 1}\n- {a: 2, a: 3}\n- {b.c: 4, b.c: 5}\n";
+        let all: Vec<Manifest> = read(text).into_iter().map(|it| it.expect("read")).collect();
+        let repeated: Vec<Vec<&str>> = all
+            .iter()
+            .map(|it| it.repeated.iter().map(|(path, _)| path.as_str()).collect())
+            .collect();
+        assert_eq!(repeated, [vec![], vec!["a"], vec!["b.c"]]);
+        let places: Vec<&str> = all
+            .iter()
+            .flat_map(|it| it.places.values().map(|place| &text[place.value.clone()]))
+            .collect();
+        assert_eq!(places, ["1", "3", "5"]);
+    }
+
+    #[test]
+    fn the_time_grows_with_the_documents_and_not_with_their_square() {
+        type Grown = fn(usize) -> String;
+        let texts: [(&str, Grown); 3] = [
+            ("documents with a fault", |size| {
+                "a: [\n---\n".repeat(size / 9)
+            }),
+            ("items", |size| {
+                format!("kind: List\nitems:\n{}", "- {a: 1}\n".repeat(size / 9))
+            }),
+            ("items with a field given twice", |size| {
+                format!(
+                    "kind: List\nitems:\n{}",
+                    "- {a: 1, a: 1}\n".repeat(size / 15)
+                )
+            }),
+        ];
+        for (name, text) in texts {
+            crate::fuzzing::assert_linear_in_size(name, text, |text| drop(read(text)));
+        }
     }
 
     proptest! {

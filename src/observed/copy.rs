@@ -102,9 +102,11 @@ impl<'a> CopyName<'a> {
     pub fn parse(name: &'a str) -> Option<Self> {
         let stem = name.strip_suffix(SUFFIX)?;
         let (time, hash) = stem.strip_prefix(FIRST).unwrap_or(stem).split_once('-')?;
-        let time = DateTime::strptime(TIME, time).ok()?;
+        let parsed = DateTime::strptime(TIME, time).ok()?;
+        let parsed: Timestamp = TimeZone::UTC.to_timestamp(parsed).ok()?.into();
+        // More and fewer digits of a fraction are parsed too.
         Some(Self {
-            time: TimeZone::UTC.to_timestamp(time).ok()?.into(),
+            time: Some(parsed).filter(|parsed| parsed.format(TIME) == time)?,
             first: stem.starts_with(FIRST),
             hash: Some(hash).filter(|hash| is_hex(hash, HASH))?,
         })
@@ -271,6 +273,26 @@ mod tests {
         // The same texts by another writer are the same copy.
         assert!(NewCopy::of(&data, "a:b", &BTreeMap::new()).has_name(&name));
         assert!(name.contains(copy.short()) && copy.short().len() == SHORT);
+    }
+
+    #[test]
+    fn only_names_as_we_give_them_are_names_of_copies() {
+        let hash = "0123456789abcdef";
+        for (time, expected) in [
+            ("20270115T080000123Z", true),
+            ("20270115T0800001Z", false),
+            ("20270115T0800001234Z", false),
+            ("20270115T080000Z", false),
+            ("20270115T80000123Z", false),
+            ("20270115T080060123Z", false),
+            ("+20270115T080000123Z", false),
+            (" 20270115T080000123Z", false),
+        ] {
+            for first in ["", FIRST] {
+                let name = format!("{first}{time}-{hash}{SUFFIX}");
+                assert_eq!(CopyName::parse(&name).is_some(), expected, "{name}");
+            }
+        }
     }
 
     #[test]

@@ -328,7 +328,7 @@ fn released(observed: &Observed, memory: &Memory) -> bool {
     memory.started && value.is_some() && value != memory.release_at_start.as_ref()
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod simulation;
 #[cfg(test)]
 pub(crate) mod tests;

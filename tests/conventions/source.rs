@@ -50,7 +50,7 @@ pub(crate) fn line_of(text: &str, at: usize) -> usize {
 /// Every file of `src` that is not only for tests, without the tests at its end.
 pub(crate) fn sources() -> Vec<Source> {
     let test_module =
-        Regex::new(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))? )?mod (\w+);")
+        Regex::new(r"#\[cfg\((?:test|any\(test, fuzzing\))\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))? )?mod (\w+);")
             .unwrap();
     let test_use = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub(?:\([^)]*\))? )?use [^;]*;").unwrap();
     let mut only_tests = Vec::new();

@@ -342,12 +342,14 @@ proptest! {
 }
 
 #[test]
-fn callers_are_bounded_arns_without_control_characters() {
+fn callers_are_bounded_arns_without_spaces_and_control_characters() {
     let session = "arn:aws:sts::111122223333:assumed-role/Admin/alice@example.com";
     assert_eq!(caller(session).as_deref(), Some(session));
     assert_eq!(caller("nobody"), None);
     let forged = caller("arn:aws:iam::1:user/a\n\u{1b}[2Jb\u{202e}").expect("an ARN");
     assert_eq!(forged, "arn:aws:iam::1:user/a\\n\\u{1b}[2Jb\\u{202e}");
+    let sentence = caller("arn:aws:iam::1:user/a, as approved").expect("an ARN");
+    assert_eq!(sentence, "arn:aws:iam::1:user/a,\\u{20}as\\u{20}approved");
     let long = caller(&format!("arn:{}", "x".repeat(1_000_000))).expect("an ARN");
     assert!(long.len() <= CALLER_BYTES + '…'.len_utf8() && long.ends_with('…'));
 }

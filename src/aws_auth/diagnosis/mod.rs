@@ -11,6 +11,7 @@ mod normal;
 mod structure;
 mod template;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 pub(crate) use self::defect::{Defect, DefectKind};
@@ -52,23 +53,40 @@ pub(crate) struct Diagnosis {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RepairedText {
     pub(crate) text: String,
-    /// For each line the line of the original that it comes from, counted from 0.
+    /// Where each line ends, in bytes.
+    ends: Vec<usize>,
+    /// For each line the line of the original that it comes from, counted from 0: they come in its order.
     origins: Vec<usize>,
 }
 
 impl RepairedText {
+    fn new(lines: Vec<(usize, String)>) -> Self {
+        let (origins, lines): (Vec<usize>, Vec<String>) = lines.into_iter().unzip();
+        let text = lines.join("\n");
+        let ends = text.match_indices('\n').map(|(at, _)| at);
+        Self {
+            ends: ends.chain([text.len()]).collect(),
+            text,
+            origins,
+        }
+    }
+
     /// The lines in place of those of a defect.
     pub(crate) fn lines(&self, defect: &Defect) -> Vec<&str> {
-        let lines = self.text.split('\n').zip(&self.origins);
-        lines
-            .filter(|(_, origin)| (defect.line..=defect.through).contains(*origin))
-            .map(|(line, _)| line)
-            .collect()
+        let from = self.origins.partition_point(|it| *it < defect.line);
+        let to = self.origins.partition_point(|it| *it <= defect.through);
+        let line = |number: usize| {
+            let start = number
+                .checked_sub(1)
+                .map_or(0, |before| self.ends[before] + 1);
+            &self.text[start..self.ends[number]]
+        };
+        (from..to).map(line).collect()
     }
 
     /// The line of the original from which a byte comes, counted from 0.
     pub(crate) fn origin(&self, at: usize) -> usize {
-        let line = self.text[..at.min(self.text.len())].matches('\n').count();
+        let line = self.ends.partition_point(|end| *end < at);
         let last = self.origins.last().copied().unwrap_or_default();
         self.origins.get(line).copied().unwrap_or(last)
     }
@@ -135,11 +153,7 @@ pub(crate) fn diagnose(section: Section, text: &str, view: &SectionView) -> Opti
     if defects.is_empty() {
         return None;
     }
-    let (origins, lines): (Vec<usize>, Vec<String>) = lines.into_iter().unzip();
-    let repaired = RepairedText {
-        text: lines.join("\n"),
-        origins,
-    };
+    let repaired = RepairedText::new(lines);
     let read = read::raw(section, &repaired.text);
     let is_same = view.broken.is_none() && (read.broken.is_some() || same_effect(view, &read));
     (!is_same).then_some(Diagnosis {
@@ -188,24 +202,38 @@ fn same_effect(one: &SectionView, other: &SectionView) -> bool {
     of(one) == of(other)
 }
 
+/// So many defects of one line are told. With each goes all that the line becomes, and a line of a megabyte can have as many defects as it
+/// becomes lines.
+const MOST_IN_LINE: usize = 8;
+
 /// Puts what is found twice into one: a missing dash that takes its entry along.
 fn merge(defects: &mut Vec<Defect>) {
     defects.sort_by_key(|defect| defect.line);
-    let moved: Vec<(usize, usize)> = defects
+    let moved: BTreeMap<usize, usize> = defects
         .iter()
+        .rev()
         .filter(|it| it.kind == DefectKind::MissingDash { what: "" })
         .map(|it| (it.line, it.through))
         .collect();
     defects.retain(|it| it.kind != DefectKind::MissingDash { what: "" });
     // The width of a tab is unknown, so that its line has no wrong column.
     let tabs = defects.iter().filter(|it| it.kind == DefectKind::Tab);
-    let tabs: Vec<usize> = tabs.map(|it| it.line).collect();
+    let tabs: BTreeSet<usize> = tabs.map(|it| it.line).collect();
     defects.retain(|it| {
         !matches!(it.kind, DefectKind::Indentation { .. }) || !tabs.contains(&it.line)
     });
+    let mut in_line = (0, 0);
+    defects.retain(|it| {
+        in_line = if it.line == in_line.0 {
+            (it.line, in_line.1 + 1)
+        } else {
+            (it.line, 1)
+        };
+        in_line.1 <= MOST_IN_LINE
+    });
     for defect in defects {
-        let with = moved.iter().find(|(line, _)| *line == defect.line);
-        if let (DefectKind::MissingDash { .. }, Some((_, through))) = (&defect.kind, with) {
+        let with = moved.get(&defect.line);
+        if let (DefectKind::MissingDash { .. }, Some(through)) = (&defect.kind, with) {
             defect.through = defect.through.max(*through);
         }
     }

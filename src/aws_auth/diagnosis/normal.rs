@@ -266,13 +266,15 @@ fn lookalikes(lines: &mut [DraftLine], defects: &mut Vec<Defect>) {
             if line.text.is_ascii() || line.text.trim_start().starts_with('#') {
                 continue;
             }
-            let places: Vec<(usize, char)> = line
-                .text
-                .char_indices()
-                .filter(|(at, c)| {
-                    (class.is)(*c) && (class.anywhere || matters(&line.text, *at, *c))
-                })
-                .collect();
+            let mut word = 0;
+            let mut places: Vec<(usize, char)> = Vec::new();
+            for (at, c) in line.text.char_indices() {
+                if matches!(c, ' ' | '"' | '\'') {
+                    word = at + c.len_utf8();
+                } else if (class.is)(c) && (class.anywhere || matters(&line.text, word, at, c)) {
+                    places.push((at, c));
+                }
+            }
             let Some((at, character)) = places.first().copied() else {
                 continue;
             };
@@ -288,9 +290,15 @@ fn lookalikes(lines: &mut [DraftLine], defects: &mut Vec<Defect>) {
             });
             *count += places.len();
             defect.through = line.origin;
-            for (at, c) in places.iter().rev() {
-                line.text.replace_range(*at..at + c.len_utf8(), class.to);
+            let mut text = String::with_capacity(line.text.len());
+            let mut from = 0;
+            for (at, c) in places {
+                text += &line.text[from..at];
+                text += class.to;
+                from = at + c.len_utf8();
             }
+            text += &line.text[from..];
+            line.text = text;
         }
         if let Some((mut defect, total)) = found {
             if let DefectKind::Lookalike { count, .. } = &mut defect.kind {
@@ -301,14 +309,11 @@ fn lookalikes(lines: &mut [DraftLine], defects: &mut Vec<Defect>) {
     }
 }
 
-/// Whether YAML would have a quote, dash or colon here, or the text is an ARN, which is ASCII.
-fn matters(line: &str, at: usize, c: char) -> bool {
+/// Whether YAML would have a quote, dash or colon here, or the text is an ARN, which is ASCII. `word` is where the word begins: a line can
+/// hold thousands of such characters, so little of it is looked at for each.
+fn matters(line: &str, word: usize, at: usize, c: char) -> bool {
     let before = line[..at].trim_end();
-    let after = line[at + c.len_utf8()..].trim();
-    let word = line[..at]
-        .rsplit([' ', '"', '\''])
-        .next()
-        .unwrap_or_default();
+    let after = line[at + c.len_utf8()..].trim_start();
     let is_item = before.is_empty() && line[at + c.len_utf8()..].starts_with(' ');
     let is_quote = matches!(
         c,
@@ -327,12 +332,18 @@ fn matters(line: &str, at: usize, c: char) -> bool {
         || after.is_empty()
         || after.starts_with([',', ']', '}', ':', '#']);
     let is_colon = matches!(c, '\u{ff1a}' | '\u{fe55}' | '\u{a789}' | '\u{2236}');
-    let field = before.trim_start_matches(['-', ' ', '"', '\'']);
-    word.starts_with("arn:")
+    let is_field = || {
+        let field = before.trim_start_matches(['-', ' ', '"', '\'']);
+        super::is_field(field)
+    };
+    line[word..at].starts_with("arn:")
         || is_item
         || (is_quote && edge)
-        || (is_colon && super::is_field(field))
+        || (is_colon && at <= FIELD_WITHIN && is_field())
 }
+
+/// A field begins a line, and its colon is within so many bytes.
+const FIELD_WITHIN: usize = 256;
 
 /// `\n` as two characters at the end of a line, or where a line should end.
 fn newlines(lines: &mut Vec<DraftLine>, defects: &mut Vec<Defect>) {

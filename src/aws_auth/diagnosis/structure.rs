@@ -8,6 +8,10 @@ use super::normal::DraftLine;
 use super::{field_name, is_arn_field};
 use crate::aws_auth::Section;
 
+/// An entry has four fields. So many are looked at, and taken apart where they are in one line: what has more is no entry, and the time
+/// must not grow with the square of their number.
+const MOST_FIELDS: usize = 32;
+
 /// What a line is to its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineRole {
@@ -95,10 +99,12 @@ pub(super) fn structure(section: Section, drafts: &[DraftLine]) -> Structure {
 /// Whether a line with a dash has list items below it, further to the right: it is a field then, and no item itself.
 fn heads_list(drafts: &[DraftLine], at: usize) -> bool {
     let line = &drafts[at];
+    // Asked first: behind a thousand blank lines nothing is looked for a thousand times.
+    if !line.content().starts_with('-') {
+        return false;
+    }
     let next = drafts[at + 1..].iter().find(|next| !next.is_blank());
-    line.content().starts_with('-')
-        && next
-            .is_some_and(|next| next.content().starts_with("- ") && next.indent() > line.indent())
+    next.is_some_and(|next| next.content().starts_with("- ") && next.indent() > line.indent())
 }
 
 impl StructureReader<'_> {
@@ -238,8 +244,11 @@ impl StructureReader<'_> {
         let origin = self.drafts[at].origin;
         let entry = self.entry.unwrap_or_default();
         let mut rest = rest.to_owned();
-        loop {
-            let parsed = parse(&rest, true);
+        for number in 1.. {
+            let mut parsed = parse(&rest, true);
+            if number == MOST_FIELDS {
+                (parsed.text, parsed.rest) = (rest.clone(), None);
+            }
             let is_item = parsed.dashes > 0;
             let column = self.open.as_ref().map_or(0, |open| open.column);
             if let LineContent::Field { name, has_value } = &parsed.content {
@@ -348,6 +357,9 @@ impl StructureReader<'_> {
                     break;
                 }
                 names.insert(name.clone());
+            }
+            if names.len() >= MOST_FIELDS {
+                break;
             }
         }
         names

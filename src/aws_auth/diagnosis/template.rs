@@ -150,14 +150,19 @@ fn engine(inner: &str, before: &str, after: &str) -> Option<&'static str> {
     // A word without spaces inside a name may be meant for the authenticator.
     let begins_value =
         before.ends_with(char::is_whitespace) && before.trim_end().ends_with([':', '-']);
-    let is_value = begins_value && after.trim().is_empty();
+    let is_value = begins_value && after.trim_start().is_empty();
     let is_name = is_word(trimmed) && inner == trimmed && !trimmed.is_empty();
     (!is_name || is_value || trimmed.contains('_') || is_in_arn(before)).then_some(BRACES)
 }
 
+/// No ARN has so many bytes (IAM API reference, `arnType`: 2048 characters).
+const LONGEST_ARN: usize = 2048;
+
 fn is_in_arn(before: &str) -> bool {
-    let word = before.rsplit([' ', '"', '\'']).next().unwrap_or_default();
-    word.starts_with("arn:")
+    // A line can hold thousands of expressions.
+    let near = before.floor_char_boundary(before.len().saturating_sub(LONGEST_ARN));
+    let word = before[near..].rsplit([' ', '"', '\'']).next();
+    word.is_some_and(|word| word.starts_with("arn:"))
 }
 
 /// Whether a word is a placeholder of the authenticator, or spelled much like one.

@@ -13,6 +13,7 @@ mod properties;
 mod semantics;
 #[path = "../../../tests/it/aws_auth_texts.rs"]
 mod texts;
+mod time;
 
 /// `data` with this text of `mapRoles`.
 fn roles(text: &str) -> BTreeMap<String, String> {
