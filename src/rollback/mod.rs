@@ -1,7 +1,7 @@
 //! Back to a copy from the history: unmanaged text and layout as they were, managed entries as they are now.
 //!
 //! What restoring never does: it brings no entry back that was managed and that no mapping declares now, it changes no entry that
-//! exists and is managed, and it fixes or takes away nothing unmanaged that the copy has. The plan of the moment is applied in the same
+//! exists and is managed, and it fixes or takes away nothing else that the copy has. The plan of the moment is applied in the same
 //! write, so that nothing revoked or expired comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,7 +155,7 @@ pub(crate) fn restore(
         .as_ref()
         .map_or_else(|| base.clone(), |write| write.applied(Some(&base)));
     let restored = Document::parse(&view.data);
-    verify(&then, &ours_then, &restored, &Mark::of(&view))?;
+    verify(&then, &ours_then, &left_out, &restored, &Mark::of(&view))?;
     let annotations = planned
         .history
         .as_ref()
@@ -426,10 +426,11 @@ impl<'a> Transplant<'a> {
     }
 }
 
-/// Reads the new text back: everything unmanaged of the copy is as it was there, and nothing else that is unmanaged.
+/// Reads the new text back: everything unmanaged of the copy that is not left out is as it was there, and nothing else that is unmanaged.
 fn verify(
     then: &Document,
     ours_then: &BTreeMap<KeyHash, &Entry>,
+    left_out: &[&Entry],
     restored: &Document,
     mark: &Mark,
 ) -> Result<(), Unrestorable> {
@@ -440,9 +441,10 @@ fn verify(
             .and_then(|hash| ours_then.get(&hash).copied())
             .is_some_and(|ours| std::ptr::eq(ours, entry))
     };
+    let is_left_out = |entry: &Entry| left_out.iter().any(|out| std::ptr::eq(*out, entry));
     let expected = then
         .entries()
-        .filter(|entry| !owned(entry) && !was_ours(entry));
+        .filter(|entry| !owned(entry) && !was_ours(entry) && !is_left_out(entry));
     let found = restored.entries().filter(|entry| !owned(entry));
     let form = |entry: &Entry| (entry.section, entry.meaning(), entry.sso);
     let (expected, found): (Vec<_>, Vec<_>) =
