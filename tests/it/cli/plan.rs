@@ -229,7 +229,7 @@ fn every_kind_of_change_of_an_access_entry_has_its_line() {
 
     mappings that are not active as declared
     ! reserved: NotExpressible: spec.groups: "system:auditors" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own, and write that one
-    ! retyped: UnmanagedEntry: the access entry has type HYBRID_LINUX, and type STANDARD is declared: EKS can't change the type of an access entry, so it must be deleted and created; AWS creates entries of type HYBRID_LINUX and may have created this one; the roles that EKS uses can't be read here, so identity-mapper does not delete it; delete it with `aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/retyped`; nodes that use this role then lose access; give people a role of their own instead
+    ! retyped: UnmanagedEntry: the access entry has type HYBRID_LINUX, and type STANDARD is declared: EKS can't change the type of an access entry, so it must be deleted and created; AWS creates entries of type HYBRID_LINUX and may have created this one; the roles that EKS uses can't be read here, so identity-mapper does not delete it; delete it with `aws eks delete-access-entry --cluster-name main --region eu-west-1 --principal-arn arn:aws:iam::111122223333:role/retyped`; nodes that use this role then lose access; give people a role of their own instead
     ! set: PermissionSetUnresolved: the role of permission set Admin in account 111122223333 can't be resolved: IAM did not answer: IAM is not read with files; plan with the cluster, or write spec.principal.arn
 
     Plan: access entries 3 to associate, 1 to create, 1 to disassociate, 1 to update. Not active as declared: 3 mappings.

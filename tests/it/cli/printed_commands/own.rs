@@ -153,7 +153,8 @@ async fn problem(cluster: &Cluster, folder: &Folder, command: &str) -> Option<St
     let eks = Eks::start(world).await;
     let mut script = command
         .replace("EXAMPLES/", "tests/examples/")
-        .replace(" ARN", " arn:aws:iam::111122223333:role/b");
+        .replace(" ARN", " arn:aws:iam::111122223333:role/b")
+        .replace(" REASON", " InvalidSpec");
     let changes = CHANGES.iter().any(|verb| command.contains(verb));
     if changes {
         script.push_str(" --dry-run");
