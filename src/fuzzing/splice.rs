@@ -73,12 +73,11 @@ fn changes(section: Section, wishes: &str) -> Vec<EntryEdit> {
     changes
 }
 
-/// What becomes of an item: `None` for one that stays.
-fn change_of(changes: &[EntryEdit], wanted: usize) -> Option<Option<&NewEntry>> {
-    changes.iter().find_map(|change| match change {
-        EntryEdit::Remove { item, .. } if *item == wanted => Some(None),
-        EntryEdit::Replace { item, entry, .. } if *item == wanted => Some(Some(entry)),
-        _ => None,
+/// What changes an item or takes it out.
+fn change_of(changes: &[EntryEdit], wanted: usize) -> Option<&EntryEdit> {
+    changes.iter().find(|change| match change {
+        EntryEdit::Remove { item, .. } | EntryEdit::Replace { item, .. } => *item == wanted,
+        EntryEdit::Append(_) => false,
     })
 }
 
@@ -108,18 +107,18 @@ fn parse(section: Section, text: &str) -> Document {
 fn reads_as_planned(section: Section, text: &str, new: &str, changes: &[EntryEdit]) {
     let before = parse(section, text);
     let last = before.entries().map(|entry| entry.item + 1).max();
-    let changed = changes.iter().filter_map(|change| match change {
+    let touched = changes.iter().filter_map(|change| match change {
         EntryEdit::Remove { item, .. } | EntryEdit::Replace { item, .. } => Some(item + 1),
         EntryEdit::Append(_) => None,
     });
-    let count = changed.chain(last).max().unwrap_or_default();
+    let count = touched.chain(last).max().unwrap_or_default();
     let mut planned = Vec::new();
     for item in 0..count {
         let stands = before.entries().find(|entry| entry.item == item);
         match change_of(changes, item) {
             None => planned.extend(stands.map(Entry::meaning)),
-            Some(None) => {}
-            Some(Some(entry)) => planned.push(meaning(entry)),
+            Some(EntryEdit::Replace { entry, .. }) => planned.push(meaning(entry)),
+            Some(EntryEdit::Remove { .. } | EntryEdit::Append(_)) => {}
         }
     }
     planned.extend(appended(changes).map(meaning));
@@ -176,7 +175,7 @@ fn keeps_the_rest(text: &str, new: &str, changes: &[EntryEdit]) {
                     span.end + rest.find(BREAKS).unwrap_or(rest.len())
                 };
                 cut.push(span.start..end);
-                if change.is_some() {
+                if matches!(change, EntryEdit::Replace { .. }) {
                     new_cut.extend(stands.next().cloned());
                 }
             }

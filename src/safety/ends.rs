@@ -161,7 +161,7 @@ mod tests {
             }));
             Cow::Owned(Mapping::from_object(&object.expect("a mapping")))
         };
-        let mappings: Vec<_> = (0..RECORDED + 1).map(mapping).collect();
+        let mappings: Vec<_> = (0..=RECORDED).map(mapping).collect();
         seen.see(&mappings, now);
         assert!(mappings.iter().all(|mapping| seen.of(mapping).is_some()));
     }

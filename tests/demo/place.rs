@@ -216,9 +216,10 @@ pub(crate) async fn enter() -> ExitCode {
     let variables: Vec<_> = variables.into_iter().flatten().collect();
     let mut namespaces = Namespaces::start(&[], &variables, Output::Shown);
     tokio::select! {
-        status = namespaces.ended() => match status.success() {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
+        status = namespaces.ended() => if status.success() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
         },
         _ = tokio::signal::ctrl_c(), if is_set("KEEP") => ExitCode::SUCCESS,
     }

@@ -248,7 +248,7 @@ impl Cluster {
         )
     }
 
-    /// The issuer of its ServiceAccounts' tokens.
+    /// The issuer of its `ServiceAccounts`' tokens.
     fn issuer(&self) -> String {
         let id = uuid_of(&self.arn).replace('-', "").to_uppercase();
         format!("https://oidc.eks.{}.amazonaws.com/id/{id}", self.region)
