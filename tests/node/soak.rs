@@ -1,6 +1,9 @@
 //! A day in an hour: the release on a node, with hundreds of mappings that come and go, drift, EKS that throttles, credentials that
 //! expire, and an API server that restarts every few minutes. Whatever grows all the time is a leak.
 
+#![expect(clippy::cast_precision_loss, reason = "figures of a page")]
+#![expect(clippy::print_stdout, reason = "who runs it watches for an hour")]
+
 use std::env;
 use std::fmt;
 use std::path::Path;
@@ -161,10 +164,7 @@ impl Day {
         for number in 0..MAPPINGS {
             node.cluster.ready(&format!("k{number:03}")).await;
         }
-        let mut knobs = cloud.eks.knobs();
-        knobs.throttled = 0.05;
-        knobs.server_errors = 0.02;
-        drop(knobs);
+        trouble(&cloud, 0.05, 0.02);
         let replicas = Container::find("/identity-mapper");
         assert_eq!(replicas.len(), 2, "{replicas:?}");
         let mut this = Self {
@@ -365,9 +365,7 @@ impl Day {
 
     /// Whether all is as declared.
     async fn end(&mut self) {
-        let mut knobs = self.cloud.eks.knobs();
-        (knobs.throttled, knobs.server_errors) = (0.0, 0.0);
-        drop(knobs);
+        trouble(&self.cloud, 0.0, 0.0);
         for number in 0..self.made.saturating_sub(VISITORS) {
             self.node.cluster.gone(&format!("v{number:04}")).await;
         }
@@ -388,6 +386,12 @@ impl Day {
         let expired = self.cloud.credentials();
         assert!(expired > 2, "credentials were made {expired} times");
     }
+}
+
+/// Which share of calls EKS throttles, and which fails.
+fn trouble(cloud: &Cloud, throttled: f64, failed: f64) {
+    let mut knobs = cloud.eks.knobs();
+    (knobs.throttled, knobs.server_errors) = (throttled, failed);
 }
 
 fn spec(name: &str, number: usize) -> Value {

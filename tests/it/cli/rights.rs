@@ -12,7 +12,7 @@ use crate::support::Cluster;
 use crate::support::programs::program;
 
 /// An operator of which only the arguments matter.
-const DEPLOYMENT: &str = r#"
+const DEPLOYMENT: &str = "
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: identity-mapper, namespace: default, labels: {app.kubernetes.io/name: identity-mapper}}
@@ -24,7 +24,7 @@ spec:
     spec:
       containers:
       - {name: operator, image: identity-mapper, args: [run, --authentication-mode=CONFIG_MAP]}
-"#;
+";
 
 const ROLES: &str = "\
 - rolearn: arn:aws:iam::111122223333:role/node

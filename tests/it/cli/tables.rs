@@ -210,12 +210,9 @@ fn prose_fits() {
         .stdin(aws_auth())
         .env("COLUMNS", "80")
         .run();
-    let prose: String = linted
-        .stdout
-        .lines()
-        .filter(|line| !line.contains(" | "))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let prose = linted.stdout.lines();
+    let prose: Vec<&str> = prose.filter(|line| !line.contains(" | ")).collect();
+    let prose = prose.join("\n");
     fits(&prose);
     assert!(prose.contains("= note: "), "{prose}");
 }

@@ -254,12 +254,12 @@ async fn problem(command: &str) -> Option<String> {
     // A query that finds nothing asks for what is not there.
     let found_nothing =
         command.contains("--query") && matches!(stdout.trim(), "" | "null" | "None" | "[]" | "0");
-    let works = if is_served {
+    let succeeds = if is_served {
         output.status.success() && !found_nothing
     } else {
         stderr.contains("Could not connect to the endpoint URL")
     };
-    (!works).then(|| format!("{script}: {}: {stdout}{stderr}", output.status))
+    (!succeeds).then(|| format!("{script}: {}: {stdout}{stderr}", output.status))
 }
 
 /// The pattern of events that docs/iam.md gives.

@@ -197,8 +197,8 @@ async fn problem(cluster: &Cluster, folder: &Folder, command: &str) -> Option<St
     let fails = stderr.lines().any(|line| {
         line.starts_with("error: ") && !ANSWERS.iter().any(|answer| line.contains(answer))
     });
-    let works = answers && !fails;
-    (!works).then(|| format!("{script}: {}: {stdout}{stderr}", output.status))
+    let succeeds = answers && !fails;
+    (!succeeds).then(|| format!("{script}: {}: {stdout}{stderr}", output.status))
 }
 
 #[tokio::test]
