@@ -50,7 +50,7 @@ impl TextGrants {
 }
 
 /// What a call of a plan is judged by when it is sent.
-pub(super) struct Judge<'a> {
+pub(super) struct CallGuard<'a> {
     pub(super) state: &'a WatchedState,
     pub(super) implied: Option<&'a Implied>,
     /// aws-auth as the plan left it. While it is so, an entry that is created for a principal without access there takes nothing from
@@ -61,7 +61,7 @@ pub(super) struct Judge<'a> {
     pub(super) pass_runs: bool,
 }
 
-impl Judge<'_> {
+impl CallGuard<'_> {
     /// Whether the call may take access from anyone.
     fn takes(&self, call: &Call, aws: &AwsState) -> bool {
         let current = self.state.config_map();
@@ -77,7 +77,7 @@ impl Judge<'_> {
     }
 }
 
-impl CallCheck for Judge<'_> {
+impl CallCheck for CallGuard<'_> {
     fn waits(&self, call: &Call, aws: &AwsState) -> bool {
         self.pass_runs && self.takes(call, aws)
     }
@@ -233,7 +233,7 @@ mod tests {
         );
         assert!(all.is_err(), "safety knows: {all:?}");
         let state = watched(&simulation);
-        let judge = Judge {
+        let judge = CallGuard {
             state: &state,
             implied: None,
             planned: text.as_ref(),

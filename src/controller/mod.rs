@@ -24,6 +24,7 @@ mod http;
 mod implied;
 mod judge;
 mod leadership;
+mod log;
 pub mod metrics;
 mod outbox;
 mod pass;
@@ -37,7 +38,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{info, warn};
 
 pub use self::eks::{EksSettings, OtherCluster, Periods, Trust};
 pub use self::implied::{Imply, Turn, Turns};
@@ -45,8 +46,9 @@ pub use self::implied::{Imply, Turn, Turns};
 use self::eks::{EksAnswer, EksDriver};
 use self::health::Health;
 use self::implied::Implied;
-use self::judge::{Judge, TextGrants};
+use self::judge::{CallGuard, TextGrants};
 use self::leadership::{Membership, not_leading, word};
+use self::log::log;
 use self::metrics::Metrics;
 use self::outbox::Outbox;
 use self::pass::{Done, FirstRead, Pass};
@@ -57,9 +59,7 @@ use crate::cluster::bindings::Interest;
 use crate::cluster::state::{Watched, WatchedState};
 use crate::cluster::watch::{WatchEvent, Watches};
 use crate::observed::{AwsState, Settings};
-use crate::plan::{
-    AccessChange, EventNote, Memory, Outcome, Regarding, Report, WriteFailure, plan,
-};
+use crate::plan::{Memory, Outcome, WriteFailure, plan};
 
 /// The longest interval between two turns of the loop, which `/livez` relies on.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -190,7 +190,7 @@ impl Controller {
                 Some(told) = watches.next() => self.take_in_watch_event(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
-                answer = answer(&mut self.eks, Judge {
+                answer = answer(&mut self.eks, CallGuard {
                     state: &self.state,
                     implied: self.implied.as_ref().map(|(implied, _)| implied),
                     planned: self.planned.as_ref(),
@@ -225,7 +225,7 @@ impl Controller {
             let deadline = tokio::time::Instant::now() + LAST_CALLS;
             let kept = self.state.kept();
             let implied = self.implied.as_ref().map(|(implied, _)| implied);
-            let judge = Judge {
+            let judge = CallGuard {
                 state: &self.state,
                 implied,
                 planned: self.planned.as_ref(),
@@ -485,7 +485,7 @@ impl Controller {
             self.first_read = self.first_read.max(FirstRead::Direct);
         }
         if let Some(eks) = &mut self.eks {
-            let judge = Judge {
+            let judge = CallGuard {
                 state: &self.state,
                 implied: self.implied.as_ref().map(|(implied, _)| implied),
                 planned: self.planned.as_ref(),
@@ -528,7 +528,7 @@ async fn finished(running: &mut Option<RunningPass>) -> (Done, RunningPass) {
 }
 
 /// Waits for the next answer of EKS or IAM, for ever where none is asked. Calls of plans are sent meanwhile.
-async fn answer(eks: &mut Option<EksDriver>, judge: Judge<'_>) -> EksAnswer {
+async fn answer(eks: &mut Option<EksDriver>, judge: CallGuard<'_>) -> EksAnswer {
     match eks {
         Some(eks) => {
             let kept = judge.state.kept();
@@ -536,84 +536,4 @@ async fn answer(eks: &mut Option<EksDriver>, judge: Judge<'_>) -> EksAnswer {
         }
         None => std::future::pending().await,
     }
-}
-
-fn log(outcome: &Outcome, conflicts: u32, duration: Duration, report: &Report) {
-    let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    match outcome {
-        Outcome::NothingToWrite => debug!(milliseconds, "pass complete, nothing to write"),
-        Outcome::Written {
-            resource_version, ..
-        } => {
-            info!(
-                milliseconds,
-                conflicts, resource_version, "the ConfigMap was written"
-            );
-        }
-        Outcome::Failed(WriteFailure::Unavailable(words)) => {
-            warn!(milliseconds, conflicts, error = %words, "writing the ConfigMap failed, retrying");
-        }
-        Outcome::Failed(
-            failure @ (WriteFailure::Denied(_)
-            | WriteFailure::Forbidden(_)
-            | WriteFailure::Invalid(_)),
-        ) => {
-            error!(milliseconds, conflicts, error = %pass::words(failure), "the API server refused the write of the ConfigMap");
-        }
-    }
-    for change in &report.changes {
-        log_change(change);
-    }
-    let open = report.events.iter().filter(|it| !it.reason.is_done());
-    for EventNote {
-        regarding,
-        reason,
-        note,
-        ..
-    } in open
-    {
-        let reason = reason.as_str();
-        match regarding {
-            Regarding::Mapping { name, .. } => warn!(reason, mapping = name, "{note}"),
-            Regarding::ConfigMap => warn!(reason, "{note}"),
-        }
-    }
-}
-
-/// The audit trail: one line for each change of someone's access. docs/logging.md describes its fields.
-fn log_change(change: &AccessChange) {
-    let AccessChange {
-        action,
-        backend,
-        principal,
-        now,
-        before,
-        regarding,
-        generation,
-        cause,
-        detail,
-    } = change;
-    let mapping = match regarding {
-        Regarding::Mapping { name, .. } => Some(name),
-        Regarding::ConfigMap => None,
-    };
-    let (action, backend) = (action.as_str(), backend.as_str());
-    let groups = now.as_ref().map(|it| it.groups.join(", "));
-    let policies = now.as_ref().map(|it| it.policies.join(", "));
-    let username = now.as_ref().map(|it| &it.username);
-    let before = before.as_ref().map(ToString::to_string);
-    info!(
-        audit = action,
-        principal,
-        username,
-        groups,
-        policies,
-        before,
-        backend,
-        mapping,
-        generation,
-        cause = %cause,
-        detail,
-        "access {action}"
-    );
 }

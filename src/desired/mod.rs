@@ -1,6 +1,7 @@
 //! The mappings as the planner sees them: parsed once, refused with a sentence where they can't be put into effect.
 
 mod lenient;
+mod refusal;
 pub(crate) mod resolve;
 mod state;
 mod writer;
@@ -15,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 pub(crate) use lenient::read_status;
+pub use refusal::SpecRefusal;
 pub(crate) use writer::{WriterMarks, tagged_mapping};
 
 use crate::access_entry::{Declared, EksCluster, target};
@@ -156,27 +158,6 @@ pub struct Form {
     pub meaning: Meaning,
     /// What the mark says of that meaning: taken once for each change of the object, not in each pass.
     pub(crate) meaning_hash: MeaningHash,
-}
-
-/// Why a spec can't be put into effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecRefusal {
-    /// The reason of the condition.
-    pub reason: Reason,
-    /// Its message: what is wrong and how to fix it.
-    pub message: String,
-    /// It passes by itself; otherwise a person has to act.
-    pub transient: bool,
-}
-
-impl SpecRefusal {
-    fn invalid(message: impl Into<String>) -> Self {
-        Self {
-            reason: Reason::InvalidSpec,
-            message: message.into(),
-            transient: false,
-        }
-    }
 }
 
 impl Mapping {

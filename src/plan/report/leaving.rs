@@ -201,7 +201,7 @@ fn left_in_text<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
     unknown.into_iter().chain(known).collect()
 }
 
-/// The permission set of a mapping whose role IAM has not told, so that no claim stands for it: something of it may be left all the same.
+/// The permission set of a mapping whose role IAM has not told, so that there is no claim for it: something of it may be left all the same.
 fn unresolved_set<'a>(view: &View<'a>, position: usize) -> Option<&'a PermissionSet> {
     let mapping: &'a Mapping = &view.plan.mappings[position];
     let set = mapping.permission_set()?;
