@@ -118,7 +118,7 @@ fn metric(text: &str, name: &str, words: &[&str]) -> f64 {
             && words.iter().all(|word| line.contains(word))
     });
     let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    values.sum()
+    values.fold(0.0, |sum, value| sum + value)
 }
 
 fn size(folder: &Path) -> u64 {
