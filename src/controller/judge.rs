@@ -243,4 +243,37 @@ mod tests {
         let judged = judge.judge(&key, &calls, &now.aws);
         assert!(judged.is_err(), "and the controller asks it: {judged:?}");
     }
+
+    /// A pass may take someone out of aws-auth because bob keeps his power, and no watch shows that yet.
+    #[test]
+    fn what_may_take_access_waits_while_a_pass_runs() {
+        let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
+        simulation.create(
+            "bob",
+            "role/bob",
+            &json!({"backend": "AccessEntry", "accessPolicies": [{"policy": ADMIN_POLICY}]}),
+        );
+        simulation.settle();
+        let principal_arn = "arn:aws:iam::111122223333:role/bob".to_owned();
+        let policy_arn = format!("arn:aws:eks::aws:cluster-access-policy/{ADMIN_POLICY}");
+        let drops = Call::Disassociate {
+            principal_arn: principal_arn.clone(),
+            policy_arn,
+        };
+        let asks = Call::Describe { principal_arn };
+        let (state, observed) = (watched(&simulation), simulation.observed());
+        let waits = |call: &Call, pass_runs: bool| {
+            let guard = CallGuard {
+                state: &state,
+                implied: None,
+                planned: None,
+                memory: &simulation.memory,
+                pass_runs,
+            };
+            guard.waits(call, &observed.aws)
+        };
+        assert!(waits(&drops, true));
+        assert!(!waits(&drops, false));
+        assert!(!waits(&asks, true));
+    }
 }

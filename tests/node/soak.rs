@@ -405,7 +405,7 @@ fn nothing_grows() {
     let minutes = env::var(MINUTES).ok().map(|it| it.parse().unwrap());
     let time = Duration::from_mins(minutes.unwrap_or(60));
     let deadline = time + Duration::from_mins(30);
-    inside_within(deadline, Output::Shown, TEST, async |cgroup| {
+    inside_within(deadline, Output::Shown, &[MINUTES], TEST, async |cgroup| {
         let mut day = Day::begin(cgroup).await;
         let samples = day.live(time).await;
         day.end().await;

@@ -287,6 +287,22 @@ mod tests {
         assert_eq!(start(&mut works), None);
     }
 
+    /// The rest of a work that has begun waits too, and others go on.
+    #[test]
+    fn a_work_whose_next_call_waits_is_passed_over() {
+        let mut works = CallQueue::default();
+        works.replace(vec![work(1, vec![describe(1), delete(1)])]);
+        assert!(start(&mut works).is_some());
+        assert!(works.succeeded(&key(1)));
+        works.replace(vec![work(2, vec![describe(2)])]);
+        let deletes = |call: &Call| matches!(call, Call::Delete { .. });
+        let next = start_unless(&mut works, deletes);
+        assert_eq!(next, Some((key(2), describe(2), Priority::Urgent)));
+        assert_eq!(start_unless(&mut works, deletes), None);
+        let next = start(&mut works);
+        assert_eq!(next, Some((key(1), delete(1), Priority::Urgent)));
+    }
+
     #[test]
     fn each_call_is_judged_when_it_is_sent_and_a_refusal_ends_its_work() {
         let mut works = CallQueue::default();

@@ -52,13 +52,14 @@ exit 1
 ///
 /// Where that can't be, says so by name, on standard error, which libtest does not keep back.
 pub(crate) fn inside(test: &str, body: impl AsyncFnOnce(&str)) {
-    inside_within(DEADLINE, Output::Kept, test, body);
+    inside_within(DEADLINE, Output::Kept, &[], test, body);
 }
 
-/// The same with another deadline, and its output elsewhere.
+/// The same with another deadline, its output elsewhere, and with these variables of the environment, where they are set.
 pub(crate) fn inside_within(
     deadline: Duration,
     output: Output,
+    variables: &[&str],
     test: &str,
     body: impl AsyncFnOnce(&str),
 ) {
@@ -71,7 +72,7 @@ pub(crate) fn inside_within(
     } else if let Err(reason) = possible() {
         skip(test, reason);
     } else {
-        runtime.block_on(again(deadline, output, test));
+        runtime.block_on(again(deadline, output, variables, test));
     }
 }
 
@@ -98,7 +99,11 @@ pub(crate) fn possible() -> Result<(), &'static str> {
     reason.as_deref().map_or(Ok(()), Err)
 }
 
-async fn again(deadline: Duration, output: Output, test: &str) {
+async fn again(deadline: Duration, output: Output, variables: &[&str], test: &str) {
+    let variables = variables
+        .iter()
+        .filter_map(|name| Some((OsString::from(name), env::var_os(name)?)));
+    let variables: Vec<_> = variables.collect();
     let args = [
         test,
         "--exact",
@@ -106,7 +111,7 @@ async fn again(deadline: Duration, output: Output, test: &str) {
         "--nocapture",
         "--test-threads=1",
     ];
-    let mut namespaces = Namespaces::start(&args, &[], output);
+    let mut namespaces = Namespaces::start(&args, &variables, output);
     let ended = eventually("the test has ended", deadline, async || {
         namespaces.exited().ok_or_else(|| namespaces.log())
     });
