@@ -288,7 +288,7 @@ pub(crate) fn wants(mappings: &[Cow<'_, Mapping>], aws: &AwsState) -> IamWants {
 }
 
 /// Whether the principal is a role of a permission set that IAM, read successfully, no longer lists: its entry gives no access,
-/// and its removal surprises nobody. `since`: when it certainly existed, or was declared; a listing that is older says nothing.
+/// and its removal is expected. `since`: when it certainly existed, or was declared; an older listing proves nothing.
 pub(crate) fn gone_from_iam(key: &Key, view: &AwsView, since: Option<Timestamp>) -> bool {
     let account = view.iam.accounts.get(key.account());
     let readable = account.filter(|account| account.problem.is_none());

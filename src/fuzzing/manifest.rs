@@ -132,7 +132,7 @@ fn values_are_kept(old: &BTreeMap<String, String>, now: &BTreeMap<String, String
             "comments: {old:?} became {now:?}"
         );
     }
-    // Nobody who had access by an entry that is right has other access, and nobody goes.
+    // Each principal with a valid entry keeps exactly its access.
     let wrong = |entry: &Entry| {
         let problems = &before.section(entry.section).problems;
         problems
@@ -140,7 +140,7 @@ fn values_are_kept(old: &BTreeMap<String, String>, now: &BTreeMap<String, String
             .any(|problem| entry.span.contains(&problem.span.start))
     };
     let (was, is) = (Index::new(&before), Index::new(&after));
-    let stands: BTreeMap<String, _> = is
+    let remaining: BTreeMap<String, _> = is
         .winners()
         .map(|entry| (entry.matched_arn(), entry.meaning()))
         .collect();
@@ -149,7 +149,7 @@ fn values_are_kept(old: &BTreeMap<String, String>, now: &BTreeMap<String, String
         .filter(|entry| can_match(entry) && !wrong(entry))
     {
         assert_eq!(
-            stands.get(&entry.matched_arn()),
+            remaining.get(&entry.matched_arn()),
             Some(&entry.meaning()),
             "{old:?} became {now:?}"
         );

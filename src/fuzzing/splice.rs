@@ -114,9 +114,9 @@ fn reads_as_planned(section: Section, text: &str, new: &str, changes: &[EntryEdi
     let count = touched.chain(last).max().unwrap_or_default();
     let mut planned = Vec::new();
     for item in 0..count {
-        let stands = before.entries().find(|entry| entry.item == item);
+        let unchanged = before.entries().find(|entry| entry.item == item);
         match change_of(changes, item) {
-            None => planned.extend(stands.map(Entry::meaning)),
+            None => planned.extend(unchanged.map(Entry::meaning)),
             Some(EntryEdit::Replace { entry, .. }) => planned.push(meaning(entry)),
             Some(EntryEdit::Remove { .. } | EntryEdit::Append(_)) => {}
         }
@@ -154,12 +154,12 @@ fn keeps_the_rest(text: &str, new: &str, changes: &[EntryEdit]) {
         return;
     };
     let (new_spans, _) = items(&new_tree).unwrap_or_default();
-    let mut stands = new_spans.iter();
+    let mut left = new_spans.iter();
     let (mut cut, mut new_cut) = (Vec::new(), Vec::new());
     for (item, span) in spans.iter().enumerate() {
         match change_of(changes, item) {
             None => {
-                let kept = stands.next().expect("an item stays");
+                let kept = left.next().expect("an item stays");
                 assert_eq!(
                     text[span.clone()],
                     new[kept.clone()],
@@ -176,12 +176,12 @@ fn keeps_the_rest(text: &str, new: &str, changes: &[EntryEdit]) {
                 };
                 cut.push(span.start..end);
                 if matches!(change, EntryEdit::Replace { .. }) {
-                    new_cut.extend(stands.next().cloned());
+                    new_cut.extend(left.next().cloned());
                 }
             }
         }
     }
-    new_cut.extend(stands.cloned());
+    new_cut.extend(left.cloned());
     let (old_rest, new_rest) = (without(text, &cut), without(new, &new_cut));
     assert_eq!(old_rest, new_rest, "{text:?} became {new:?}");
 }

@@ -209,10 +209,10 @@ fn mark_then(copy: &KeptCopy, copies: &[KeptCopy], then: &Document, standing: &D
 /// The principals that were adopted after the copy and have no entry any more: their access was revoked with the mapping, whatever their
 /// entry gave before.
 fn revoked_since(copy: &KeptCopy, copies: &[KeptCopy], standing: &Document) -> BTreeSet<KeyHash> {
-    let stands: BTreeSet<KeyHash> = standing.entries().filter_map(hash_of).collect();
+    let present: BTreeSet<KeyHash> = standing.entries().filter_map(hash_of).collect();
     let later = copies.iter().filter(|it| it.time > copy.time);
     let marked = later.flat_map(|copy| Mark::parse(&copy.mark).0.into_keys());
-    marked.filter(|hash| !stands.contains(hash)).collect()
+    marked.filter(|hash| !present.contains(hash)).collect()
 }
 
 /// The managed entries of now, put into the text of then.

@@ -1,4 +1,4 @@
-//! Texts that nobody writes, and that must not stall who reads them: a ConfigMap holds a megabyte.
+//! Faulty texts of any size are read in time that grows with their length: a ConfigMap holds a megabyte.
 
 use super::*;
 use crate::fuzzing::assert_linear_in_size;

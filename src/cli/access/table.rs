@@ -157,7 +157,7 @@ fn creator_text(creator: &Creator) -> String {
         line(&signs_in, "  "),
         format!("    {authenticator_log}\n"),
         line(
-            "if nobody can sign in as the creator any more, IAM permissions alone restore access (the change of mode can't be \
+            "if the creator can no longer sign in, IAM permissions alone restore access (the change of mode can't be \
                 undone):",
             "  ",
         ),

@@ -28,6 +28,14 @@ fn alice(simulation: &mut Simulation) {
     simulation.create("alice", "role/alice", &spec);
 }
 
+/// IAM is read so many seconds later, and has these.
+fn iam_lists(simulation: &mut Simulation, later: i64, listed: &[(&str, &str)]) {
+    simulation.later(later);
+    let now = simulation.now;
+    simulation.cloud().iam_lists(listed, now);
+    passes(simulation);
+}
+
 fn passes(simulation: &mut Simulation) {
     for _ in 0..6 {
         simulation.pass();
@@ -52,12 +60,7 @@ fn the_copy_of_a_role_that_iam_no_longer_has_is_no_administrator() {
     simulation.settle();
     assert!(simulation.access_entry("role/ghost").is_some(), "it soaks");
     assert!(simulation.roles().contains("role/ghost"), "beside its copy");
-    simulation.later(3600);
-    let now = simulation.now;
-    simulation
-        .cloud()
-        .iam_lists(&[(&arn("alice"), "AROA1")], now);
-    passes(&mut simulation);
+    iam_lists(&mut simulation, 3600, &[(&arn("alice"), "AROA1")]);
     assert_eq!(
         simulation.condition("ghost", "Synced"),
         "False PrincipalNotFound"
@@ -142,14 +145,11 @@ fn an_entry_of_a_user_without_its_path_is_no_administrator() {
     simulation.vandalise("mapUsers", bob);
     alice(&mut simulation);
     simulation.settle();
-    simulation.later(3600);
-    let now = simulation.now;
     let listed = [
         (&*arn("alice"), "AROA1"),
         ("arn:aws:iam::111122223333:user/dev/bob", "AIDA1"),
     ];
-    simulation.cloud().iam_lists(&listed, now);
-    passes(&mut simulation);
+    iam_lists(&mut simulation, 3600, &listed);
     simulation.delete("alice");
     passes(&mut simulation);
     assert!(
@@ -166,10 +166,7 @@ fn a_listing_of_iam_that_may_lag_proves_no_death() {
     let mut simulation = Simulation::in_eks(Mode::Api, "");
     alice(&mut simulation);
     simulation.settle();
-    simulation.later(5);
-    let now = simulation.now;
-    simulation.cloud().iam_lists(&[], now);
-    passes(&mut simulation);
+    iam_lists(&mut simulation, 5, &[]);
     let ready = simulation.ready("alice");
     simulation.delete("alice");
     passes(&mut simulation);
@@ -188,10 +185,7 @@ fn a_listing_of_iam_that_may_lag_lifts_no_guard_of_nodes() {
     simulation.create("nodes", "role/nodes", &nodes);
     simulation.settle();
     assert!(simulation.access_entry("role/nodes").is_some());
-    simulation.later(5);
-    let now = simulation.now;
-    simulation.cloud().iam_lists(&[], now);
-    passes(&mut simulation);
+    iam_lists(&mut simulation, 5, &[]);
     simulation.delete("nodes");
     passes(&mut simulation);
     assert!(
@@ -205,10 +199,7 @@ fn a_listing_of_iam_that_may_lag_keeps_no_dropped_group() {
     let mut simulation = Simulation::in_eks(Mode::Api, "");
     simulation.create("dev", "role/dev", &json!({"groups": ["a", "b"]}));
     simulation.settle();
-    simulation.later(5);
-    let now = simulation.now;
-    simulation.cloud().iam_lists(&[], now);
-    passes(&mut simulation);
+    iam_lists(&mut simulation, 5, &[]);
     simulation.edit("dev", |object| object.spec.groups = vec!["a".to_owned()]);
     passes(&mut simulation);
     let (_, groups, _) = simulation.access_entry("role/dev").expect("it stands");

@@ -216,7 +216,7 @@ fn access_lists_every_principal() {
         aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=CreateCluster
       who signs in as the creator, where authenticator logs are enabled (CloudWatch Logs Insights on /aws/eks/CLUSTER/cluster):
         fields @timestamp, @message | filter @logStream like /authenticator/ | filter @message like /username=kubernetes-admin/ | sort @timestamp desc | limit 50
-      if nobody can sign in as the creator any more, IAM permissions alone restore access (the change of mode can't be undone):
+      if the creator can no longer sign in, IAM permissions alone restore access (the change of mode can't be undone):
         aws eks update-cluster-config --name CLUSTER --access-config authenticationMode=API_AND_CONFIG_MAP
         aws eks wait cluster-active --name CLUSTER
         aws eks create-access-entry --cluster-name CLUSTER --principal-arn ARN
