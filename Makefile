@@ -3,6 +3,7 @@
 # make bench  how fast it is, how much memory it takes
 # make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
 # make crashes   processes die before and after every effect; WRITES edits by each of four other writers of aws-auth
+# make versions  an old and a new version take turns as leaders: OTHER is the other one's program
 # make mutants   checks that the tests fail if a safety rule is switched off
 # make fuzz      texts, copies, messages and specs that a fuzzer makes up, SECONDS for each of TARGETS
 # make image  the image of the Dockerfile as an archive, without a container engine
@@ -11,7 +12,7 @@
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test node soak image bench laws crashes mutants fuzz fuzz-corpus fmt lint docs crd examples chart testbed deny advisories sbom requirements
+.PHONY: help demo test node soak image bench laws crashes versions mutants fuzz fuzz-corpus fmt lint docs crd examples chart testbed deny advisories sbom requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -108,6 +109,11 @@ crashes: requirements
 	$(call beside,etcd kubernetes,cargo test --locked --test conventions --test it --no-run)
 	RUST_TEST_THREADS=4 IDENTITY_MAPPER_CRASHES=all IDENTITY_MAPPER_WRITES=$(WRITES) \
 		cargo test --locked --test conventions --test it -- --nocapture crashes:: writers::
+
+versions: requirements
+	@[ -n "$(OTHER)" ] || { echo "OTHER names the program of another version: make versions OTHER=PROGRAM" >&2; exit 1; }
+	$(call beside,etcd kubernetes,cargo test --locked --test conventions --test it --no-run)
+	OTHER=$(abspath $(OTHER)) cargo test --locked --test conventions --test it -- --ignored --nocapture of_two_versions
 
 mutants:
 	cargo test --locked --lib -- --nocapture --ignored $(WORLD)

@@ -46,17 +46,19 @@ impl Aws {
         if !permit.is_limited() {
             return call.await;
         }
-        let granted = permit.granted_within(CHANGE, RENEWED_WITHIN).await;
-        granted.map_err(|lost| Failure {
+        let unavailable = |message| Failure {
             kind: FailureKind::Unavailable,
-            message: lost.to_string(),
-        })?;
-        match tokio::time::timeout(CHANGE, call).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure {
-                kind: FailureKind::Unavailable,
-                message: format!("no answer from EKS within {} s", CHANGE.as_secs()),
-            }),
+            message,
+        };
+        let lost = |lost: LeaseLost| unavailable(lost.to_string());
+        let granted = permit.granted_within(CHANGE, RENEWED_WITHIN).await;
+        granted.map_err(lost)?;
+        match tokio::time::timeout(CHANGE, permit.while_held(call)).await {
+            Ok(answer) => answer.map_err(lost)?,
+            Err(_) => Err(unavailable(format!(
+                "no answer from EKS within {} s",
+                CHANGE.as_secs()
+            ))),
         }
     }
 }
@@ -79,7 +81,7 @@ impl Intercept for FencedCalls {
         if context.request().method() == "GET" || self.0.allows(CHANGE) {
             Ok(())
         } else {
-            Err(LeaseLost.into())
+            Err(LeaseLost::NotSent.into())
         }
     }
 }

@@ -34,11 +34,13 @@ impl Service<Request<Body>> for FencedService {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (client, permit) = (self.client.clone(), self.permit.clone());
         Box::pin(async move {
-            if request.method() != Method::GET {
-                let granted = permit.granted(CALL_TIMEOUT).await;
-                granted.map_err(|lost| Error::Service(Box::new(lost)))?;
+            if request.method() == Method::GET {
+                return client.send(request).await;
             }
-            client.send(request).await
+            let refused = |lost| Error::Service(Box::new(lost));
+            permit.granted(CALL_TIMEOUT).await.map_err(refused)?;
+            let call = permit.while_held(client.send(request));
+            call.await.map_err(refused)?
         })
     }
 }

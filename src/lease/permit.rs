@@ -1,13 +1,22 @@
 //! What a leader's call checks at the moment when it is sent.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// This replica does not lead any more, or can't be sure to lead until an answer comes, so it sends nothing.
+/// This replica does not lead any more, or can't be sure to lead until an answer comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not sent: this replica does not hold the Lease, or not for long enough")]
-pub struct LeaseLost;
+pub enum LeaseLost {
+    /// The call was not begun.
+    #[error("not sent: this replica does not hold the Lease, or not for long enough")]
+    NotSent,
+    /// The call was begun: whether it was sent is not known.
+    #[error("no answer before the Lease of this replica ended")]
+    Unanswered,
+}
 
 /// The right to write, for one term: from the moment in which this replica began to lead until another one may. It never comes back, so
 /// what was planned in one term is not sent in a later one.
@@ -87,7 +96,23 @@ impl Permit {
     /// The same, for a call that was judged before: it waits no longer than this.
     pub async fn granted_within(&self, limit: Duration, wait: Duration) -> Result<(), LeaseLost> {
         let granted = tokio::time::timeout(wait, self.granted(limit));
-        granted.await.unwrap_or(Err(LeaseLost))
+        granted.await.unwrap_or(Err(LeaseLost::NotSent))
+    }
+
+    /// Goes on with a call that was begun only while the Lease is held.
+    ///
+    /// A call needs time before its request is sent, for example for a connection. A process that was stopped meanwhile would send it when
+    /// it wakes, however long another replica has been leading.
+    pub async fn while_held<T>(&self, call: impl Future<Output = T>) -> Result<T, LeaseLost> {
+        let mut call = pin!(call);
+        poll_fn(|context| {
+            if self.allows(Duration::ZERO) {
+                call.as_mut().poll(context).map(Ok)
+            } else {
+                Poll::Ready(Err(LeaseLost::Unanswered))
+            }
+        })
+        .await
     }
 
     /// Waits until such a call may be sent: one renewal may be late.
@@ -99,13 +124,13 @@ impl Permit {
         loop {
             // Seen before it is judged, so that no renewal in between is missed.
             if held.borrow_and_update().is_none() {
-                return Err(LeaseLost);
+                return Err(LeaseLost::NotSent);
             }
             if self.allows(limit) {
                 return Ok(());
             }
             if held.changed().await.is_err() {
-                return Err(LeaseLost);
+                return Err(LeaseLost::NotSent);
             }
         }
     }
@@ -138,10 +163,34 @@ mod tests {
     async fn a_call_that_was_judged_waits_for_no_renewal_for_long() {
         let (grant, permit) = Term::new(within(4));
         let wait = Duration::from_millis(20);
-        assert_eq!(permit.granted_within(LIMIT, wait).await, Err(LeaseLost));
+        assert_eq!(
+            permit.granted_within(LIMIT, wait).await,
+            Err(LeaseLost::NotSent)
+        );
         assert_eq!(permit.granted_within(LIMIT / 2, wait).await, Ok(()));
         grant.extend(within(60));
         assert_eq!(permit.granted_within(LIMIT, wait).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_begun_goes_no_further_once_the_term_is_over() {
+        let (grant, permit) = Term::new(within(60));
+        let (wake, woken) = tokio::sync::oneshot::channel::<()>();
+        let sent = std::cell::Cell::new(false);
+        let call = permit.while_held(async {
+            woken.await.expect("woken");
+            sent.set(true);
+        });
+        let mut call = pin!(call);
+        assert!(futures::poll!(call.as_mut()).is_pending());
+        drop(grant);
+        wake.send(()).expect("it waits");
+        assert_eq!(call.await, Err(LeaseLost::Unanswered));
+        assert!(!sent.get());
+
+        let (_grant, permit) = Term::new(within(60));
+        assert_eq!(permit.while_held(async { 1 }).await, Ok(1));
+        assert_eq!(Permit::unlimited().while_held(async { 1 }).await, Ok(1));
     }
 
     #[tokio::test]
@@ -151,10 +200,10 @@ mod tests {
         let waiting = tokio::spawn(async move { waiting.granted(LIMIT).await });
         tokio::task::yield_now().await;
         drop(grant);
-        assert_eq!(waiting.await.expect("no panic"), Err(LeaseLost));
+        assert_eq!(waiting.await.expect("no panic"), Err(LeaseLost::NotSent));
         let (_grant, next) = Term::new(within(60));
         assert!(next.allows(LIMIT) && !permit.allows(Duration::ZERO));
-        assert_eq!(permit.granted(LIMIT).await, Err(LeaseLost));
+        assert_eq!(permit.granted(LIMIT).await, Err(LeaseLost::NotSent));
         assert!(!permit.is_same(&next) && next.is_same(&next.clone()));
         assert!(Permit::unlimited().allows(LIMIT));
     }

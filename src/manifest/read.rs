@@ -129,7 +129,7 @@ fn read_document<'t>(
         repeated: Vec::new(),
         values: 0,
     };
-    let value = builder.value(root, "", 0).map_err(fault)?;
+    let value = builder.value(root, Some(""), 0).map_err(fault)?;
     if value.is_null() {
         return Ok(None);
     }
@@ -141,6 +141,10 @@ fn read_document<'t>(
         repeated: builder.repeated,
     }))
 }
+
+/// In bytes. No field of an object that the API server takes has a longer one: its keys have at most 317. Each field has its own, so one
+/// long key would take memory once for each field below it.
+const LONGEST_PATH: usize = 1_024;
 
 struct Builder<'t> {
     tree: &'t Tree,
@@ -156,7 +160,13 @@ impl Builder<'_> {
         self.offset + span.start..self.offset + span.end
     }
 
-    fn value(&mut self, id: NodeId, path: &str, depth: usize) -> Result<Value, yaml::Fault> {
+    /// Below a field whose path is longer than [`LONGEST_PATH`] there are no paths.
+    fn value(
+        &mut self,
+        id: NodeId,
+        path: Option<&str>,
+        depth: usize,
+    ) -> Result<Value, yaml::Fault> {
         let node = self.tree.node(id);
         let at = node.span.start;
         self.values += 1;
@@ -177,9 +187,9 @@ impl Builder<'_> {
             NodeKind::Sequence { items, .. } => {
                 let mut values = Vec::with_capacity(items.len());
                 for (number, item) in items.iter().enumerate() {
-                    let path = format!("{path}[{number}]");
-                    self.place(&path, None, *item);
-                    values.push(self.value(*item, &path, depth + 1)?);
+                    let path = below(path, || format!("[{number}]"));
+                    self.place(path.as_deref(), None, *item);
+                    values.push(self.value(*item, path.as_deref(), depth + 1)?);
                 }
                 Ok(Value::Array(values))
             }
@@ -190,7 +200,7 @@ impl Builder<'_> {
     fn mapping(
         &mut self,
         pairs: &[NodeId],
-        path: &str,
+        path: Option<&str>,
         depth: usize,
     ) -> Result<Value, yaml::Fault> {
         let mut map = Map::new();
@@ -214,14 +224,16 @@ impl Builder<'_> {
                 }
             };
             let path = match path {
-                "" => key.clone(),
-                path => format!("{path}.{key}"),
+                Some("") => below(path, || key.clone()),
+                _ => below(path, || format!(".{key}")),
             };
-            if let Some(earlier) = self.places.get(&path).and_then(|place| place.key.clone()) {
+            if let Some(path) = &path
+                && let Some(earlier) = self.places.get(path).and_then(|place| place.key.clone())
+            {
                 self.repeated.push((path.clone(), earlier));
             }
-            self.place(&path, Some(key_node), value_node);
-            map.insert(key, self.value(value_node, &path, depth + 1)?);
+            self.place(path.as_deref(), Some(key_node), value_node);
+            map.insert(key, self.value(value_node, path.as_deref(), depth + 1)?);
         }
         for node in merged {
             self.merge(node, path, depth + 1, &mut map)?;
@@ -240,12 +252,13 @@ impl Builder<'_> {
     fn merge(
         &mut self,
         node: NodeId,
-        path: &str,
+        path: Option<&str>,
         depth: usize,
         map: &mut Map<String, Value>,
     ) -> Result<(), yaml::Fault> {
         // What is merged stands elsewhere, so its places are not those of the fields here.
-        let values = match self.value(node, &format!("{path}.<<"), depth)? {
+        let of_merged = below(path, || ".<<".to_owned());
+        let values = match self.value(node, of_merged.as_deref(), depth)? {
             Value::Array(values) => values,
             value => vec![value],
         };
@@ -263,7 +276,10 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn place(&mut self, path: &str, key: Option<NodeId>, value: NodeId) {
+    fn place(&mut self, path: Option<&str>, key: Option<NodeId>, value: NodeId) {
+        let Some(path) = path else {
+            return;
+        };
         let plain = matches!(
             self.tree.node(value).kind,
             NodeKind::Scalar {
@@ -278,6 +294,12 @@ impl Builder<'_> {
         };
         self.places.insert(path.to_owned(), place);
     }
+}
+
+fn below(path: Option<&str>, step: impl FnOnce() -> String) -> Option<String> {
+    let path = path?;
+    let step = step();
+    (path.len() + step.len() <= LONGEST_PATH).then(|| format!("{path}{step}"))
 }
 
 fn scalar(scalar: Scalar, at: usize) -> Result<Value, yaml::Fault> {
@@ -443,9 +465,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_below_a_path_that_is_too_long_has_the_place_of_what_is_above() {
+        let text = format!("a:\n  {}:\n    b: 1\n", "k".repeat(LONGEST_PATH));
+        let all = read(&text);
+        let read = all[0].as_ref().expect("it can be read");
+        let places: Vec<&String> = read.places.keys().collect();
+        assert_eq!(places, ["a"]);
+        let path = format!("a.{}.b", "k".repeat(LONGEST_PATH));
+        assert_eq!(read.span_of(&path), read.places["a"].value);
+    }
+
+    #[test]
     fn the_time_grows_with_the_documents_and_not_with_their_square() {
         type Grown = fn(usize) -> String;
-        let texts: [(&str, Grown); 3] = [
+        let texts: [(&str, Grown); 4] = [
             ("documents with a fault", |size| {
                 "a: [\n---\n".repeat(size / 9)
             }),
@@ -456,6 +489,13 @@ mod tests {
                 format!(
                     "kind: List\nitems:\n{}",
                     "- {a: 1, a: 1}\n".repeat(size / 15)
+                )
+            }),
+            ("items below a long key", |size| {
+                format!(
+                    "a:\n  {}:\n{}",
+                    "k".repeat(size / 2),
+                    "  - 1\n".repeat(size / 12)
                 )
             }),
         ];

@@ -116,7 +116,8 @@ pub(crate) fn instructions(migration: &Migration, to: Mode, manner: &Manner) -> 
 
 fn to_both(migration: &Migration, flags: &str) -> Instruction {
     let name = &migration.cluster.name;
-    Instruction::new("Change the mode to API_AND_CONFIG_MAP")
+    let continues = migration.moving().next().is_some();
+    let step = Instruction::new("Change the mode to API_AND_CONFIG_MAP")
         .note("takes some minutes and removes no access: aws-auth is read as before, access entries take precedence")
         .note(
             "EKS creates an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each role of \
@@ -127,7 +128,12 @@ fn to_both(migration: &Migration, flags: &str) -> Instruction {
             "`migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and CloudFormation; `migrate \
                 apply --await-mode` then waits for the change",
         )
-        .command(format!("identity-mapper migrate apply --confirm {name}{flags}"))
+        .command(format!("identity-mapper migrate apply --confirm {name}{flags}"));
+    if continues {
+        step.note("this command also does the next step")
+    } else {
+        step
+    }
 }
 
 fn hand_over(migration: &Migration, manner: &Manner) -> Instruction {

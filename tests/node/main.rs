@@ -8,6 +8,7 @@
 mod support;
 
 mod aws;
+mod failover;
 mod harness;
 mod install;
 mod ipv6;

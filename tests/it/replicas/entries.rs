@@ -1,6 +1,9 @@
 //! Two replicas that also manage access entries. EKS knows nothing of the Lease, so what is never sent is shown by its log.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
 
 use super::{EXPIRED, LEADER, STANDBY, of_eks};
 use crate::scenarios::entries::stage::{CLUSTER, NO_TIMER, Stage};
@@ -22,6 +25,16 @@ struct OfEks {
 
 impl OfEks {
     async fn start(stage: &Stage, session: &str, link: &Link, args: &[&str]) -> Self {
+        Self::start_program(stage, session, link, args, &operator_binary()).await
+    }
+
+    async fn start_program(
+        stage: &Stage,
+        session: &str,
+        link: &Link,
+        args: &[&str],
+        program: &Path,
+    ) -> Self {
         let (caller, key) = {
             let mut world = stage.eks.world();
             let account = world.cluster.account.clone();
@@ -33,8 +46,7 @@ impl OfEks {
         let kubeconfig = link.kubeconfig(&stage.cluster, &kubeconfig);
         let way = of_eks(kubeconfig, key);
         let args = [&ELECTED[..], &NO_TIMER, args].concat();
-        let program = operator_binary();
-        let operator = Operator::start_by(&stage.cluster, &stage.eks, &program, &way, &args).await;
+        let operator = Operator::start_by(&stage.cluster, &stage.eks, program, &way, &args).await;
         Self { operator, caller }
     }
 
@@ -146,4 +158,76 @@ async fn a_stopped_leader_calls_eks_no_more_when_it_wakes_up() {
     first.says(STANDBY).await;
     stage.establish("after", json!({})).await;
     assert_eq!(first.changes(&stage, woken), Vec::<String>::new());
+}
+
+/// All that leaders write but events, about mappings that exist at that time.
+async fn written(stage: &Stage, names: &[String]) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    for name in names {
+        let object = stage.object(name).await;
+        found.insert(
+            format!("mapping {name}"),
+            json!(object.metadata.resource_version),
+        );
+    }
+    for (arn, entry) in stage.entries() {
+        found.insert(format!("entry {arn}"), json!(format!("{entry:?}")));
+    }
+    let text = stage.cluster.config_maps().get("aws-auth").await.unwrap();
+    let lines = text.data.unwrap_or_default().into_values();
+    for line in lines.flat_map(|it| it.lines().map(str::to_owned).collect::<Vec<_>>()) {
+        found.insert(format!("line {line}"), Value::Null);
+    }
+    found
+}
+
+/// During an upgrade, or a downgrade, an old and a new version take turns. What the first turn of each changes, no later turn undoes.
+#[tokio::test]
+#[ignore = "needs another version of the operator: make versions OTHER=PROGRAM"]
+async fn of_two_versions_neither_undoes_what_the_other_wrote() {
+    let other = PathBuf::from(std::env::var_os("OTHER").expect("OTHER names a program"));
+    let stage = Stage::without_operator(CLUSTER, Mode::ApiAndConfigMap).await;
+    let link = Link::to(&stage.cluster, Quality::Fast).await;
+    let programs = [other, operator_binary()];
+    let mut leader = OfEks::start_program(&stage, "Turn", &link, &[], &programs[0]).await;
+    leader.says(LEADER).await;
+    let mut names = Vec::new();
+    let mut before = BTreeMap::new();
+    for turn in 0..6 {
+        for (name, spec) in [
+            ("entry", json!({ "groups": ["team"] })),
+            (
+                "policies",
+                json!({ "accessPolicies": [{ "policy": "AmazonEKSViewPolicy" }] }),
+            ),
+            (
+                "text",
+                json!({ "groups": ["team"], "backend": "ConfigMap" }),
+            ),
+        ] {
+            let name = format!("{name}-{turn}");
+            let arn = stage.role(&name);
+            stage.declare_for(&name, &arn, spec).await;
+            stage.cluster.ready(&name).await;
+            names.push(name);
+        }
+        stage.fence(&format!("fence-{turn}")).await;
+
+        let now = written(&stage, &names).await;
+        // Both have had a turn with these.
+        if turn > 1 {
+            let changed = |(key, value): &(&String, &Value)| now.get(*key) != Some(*value);
+            let undone: Vec<_> = before.iter().filter(changed).collect();
+            assert!(undone.is_empty(), "turn {turn}: {undone:#?}");
+        }
+        before = now;
+
+        let next = format!("Turn{turn}");
+        let program = &programs[(turn + 1) % 2];
+        let standby = OfEks::start_program(&stage, &next, &link, &[], program).await;
+        standby.says(STANDBY).await;
+        assert!(leader.operator.stop().await.0.success());
+        standby.says(LEADER).await;
+        leader = standby;
+    }
 }

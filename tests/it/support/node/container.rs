@@ -24,9 +24,26 @@ impl Container {
         PathBuf::from(format!("/proc/{}/{name}", self.0))
     }
 
+    /// The name of its Pod.
+    pub(crate) fn pod(self) -> String {
+        let variables = fs::read(self.file("environ")).unwrap();
+        let mut variables = variables.split(|byte| *byte == 0);
+        let name = variables.find_map(|it| it.strip_prefix(b"HOSTNAME="));
+        String::from_utf8(name.expect("its host has a name").to_vec()).unwrap()
+    }
+
     /// Halts it.
     pub(crate) fn halt(self) {
-        run(Command::new("kill").args(["-s", "STOP", &self.0.to_string()]));
+        self.signal("STOP");
+    }
+
+    /// Ends it without a chance to do anything more.
+    pub(crate) fn kill(self) {
+        self.signal("KILL");
+    }
+
+    fn signal(self, name: &str) {
+        run(Command::new("kill").args(["-s", name, &self.0.to_string()]));
     }
 
     /// Lets it go on, unless the kubelet has ended it meanwhile because it did not answer.
