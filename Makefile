@@ -1,7 +1,7 @@
 # make demo   the operator at work on a real API server; with NODE=1 as a Pod on a real node, with KEEP=1 until Ctrl-C
 # make test   everything that must hold
 # make bench  how fast it is, how much memory it takes
-# make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
+# make laws      CASES of each property test, DOCUMENTS by the real authenticator, WORLDS random clusters and small ones with DEPARTURES
 # make crashes   processes die before and after every effect; WRITES edits by each of four other writers of aws-auth
 # make versions  an old and a new version take turns as leaders: OTHER is the other one's program
 # make mutants   checks that the tests fail if a safety rule is switched off
@@ -97,10 +97,14 @@ bench: requirements
 WORLD := controller::eks::world
 WORLDS := 100000
 DEPARTURES := 2
-FACTOR := 20
+CASES := 100000
+DOCUMENTS := 100000
 
-laws:
-	IDENTITY_MAPPER_LAWS=$(FACTOR) IDENTITY_MAPPER_DEPARTURES=$(DEPARTURES) cargo test --locked --lib -- --skip $(WORLD)
+laws: requirements
+	$(call beside,etcd kubernetes authenticator,cargo test --locked --lib --bins --test conventions --test it --no-run)
+	PROPTEST_CASES=$(CASES) IDENTITY_MAPPER_DEPARTURES=$(DEPARTURES) cargo test --locked --lib -- --skip $(WORLD)
+	PROPTEST_CASES=$(CASES) IDENTITY_MAPPER_DOCUMENTS=$(DOCUMENTS) cargo test --locked --test conventions --test it -- \
+		power:: eks::properties parser_agreement
 	IDENTITY_MAPPER_WORLDS=$(WORLDS) IDENTITY_MAPPER_DEPARTURES=$(DEPARTURES) cargo test --locked --lib -- --nocapture $(WORLD)
 
 WRITES := 1000

@@ -314,4 +314,6 @@ impl LeaseRecord {
 }
 
 #[cfg(test)]
+mod every_schedule;
+#[cfg(test)]
 mod tests;

@@ -17,8 +17,9 @@ use super::support::programs::operator_binary;
 type Data = BTreeMap<String, String>;
 
 const CASES: &str = include_str!("../authenticator-cases.json");
-/// Generated and mutated documents of one run; always the same ones.
+/// Generated and mutated documents of one run, always the same ones; [`MORE`] asks for another number.
 const DOCUMENTS: usize = 6_000;
+const MORE: &str = "IDENTITY_MAPPER_DOCUMENTS";
 /// Of these, as many also go through the command line.
 const COMMANDS: usize = 200;
 
@@ -31,6 +32,11 @@ fn data(case: &Value) -> Data {
     serde_json::from_value(case["data"].clone()).unwrap()
 }
 
+fn count() -> usize {
+    let asked = std::env::var(MORE).ok();
+    asked.map_or(DOCUMENTS, |it| it.parse().expect("a number"))
+}
+
 /// The recorded documents, awkward ones made by hand, generated ones and mutations.
 fn documents() -> Vec<Data> {
     let mut documents: Vec<Data> = cases().iter().map(data).collect();
@@ -41,7 +47,7 @@ fn documents() -> Vec<Data> {
         }
     }
     let mut random = Random::new(20_260_101);
-    for _ in 0..DOCUMENTS {
+    for _ in 0..count() {
         let text = match random.below(4) {
             0 => generate(&mut random),
             1 => {
@@ -173,7 +179,7 @@ fn manifests_are_read_as_kubectl_reads_them() {
 
 #[test]
 fn effective_prints_what_the_authenticator_sees() {
-    let step = DOCUMENTS / COMMANDS;
+    let step = count() / COMMANDS;
     let documents: Vec<Data> = documents().into_iter().step_by(step).collect();
     for (data, answer) in documents.iter().zip(Judge::parse(&documents)) {
         let theirs = theirs(&answer);

@@ -314,8 +314,6 @@ fn requests() -> impl Strategy<Value = Request> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
-
     /// Who covers another is allowed whatever they are; and what is said that both may do, each may.
     #[test]
     fn covering_is_sound(some in some_objects(), others in some_objects(), request in requests()) {
