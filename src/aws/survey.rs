@@ -9,7 +9,7 @@ use super::Aws;
 use super::pace::{Priority, SIDE_BY_SIDE};
 use crate::access_entry::EksCluster;
 use crate::access_entry::{ADMIN_POLICY, Call, Entries, Failure, FailureKind, policy_arn};
-use crate::observed::{Iam, IamAccount, IamProblem, IamWants, Listing};
+use crate::observed::{Iam, IamAccount, IamProblem, IamProblems, IamWants, Listing};
 use crate::principal::{AccountId, Partition, SSO_PATH};
 use crate::time::Timestamp;
 
@@ -76,21 +76,23 @@ impl Aws {
                 }
             };
             let (roles, sso, users) = futures::join!(roles, sso, users);
-            let mut problem = None;
-            let mut take = |read: Option<Result<Listing, IamProblem>>| match read? {
-                Ok(listing) => Some(listing),
-                Err(why) => {
-                    problem = Some(why);
-                    None
-                }
+            let part = |read: Option<Result<Listing, IamProblem>>| match read {
+                Some(Ok(listing)) => (Some(listing), None),
+                Some(Err(why)) => (None, Some(why)),
+                None => (None, None),
             };
+            let [roles, users, sso] = [roles, users, sso].map(part);
             let read = IamAccount {
-                roles: take(roles),
-                users: take(users),
-                sso: take(sso),
-                problem: None,
+                roles: roles.0,
+                users: users.0,
+                sso: sso.0,
+                problems: IamProblems {
+                    roles: roles.1,
+                    users: users.1,
+                    sso: sso.1,
+                },
             };
-            (account.clone(), IamAccount { problem, ..read })
+            (account.clone(), read)
         });
         Iam {
             accounts: read.buffer_unordered(SIDE_BY_SIDE).collect().await,

@@ -18,12 +18,13 @@ pub use super::versioned::WatchChange;
 use super::versioned::{Collection, Versioned};
 use super::watch::MAPPINGS;
 use crate::api::v1alpha1::IdentityMappingStatus;
-use crate::desired::{Desired, Mapping};
+use crate::desired::resolve::is_of_set;
+use crate::desired::{Desired, Mapping, State};
 use crate::observed::{
     AwsState, BindingSubjects, Bindings, CLUSTER_ANNOTATION, ConfigMapName, ConfigMapView,
     HistoryState, HistoryView, Kept, Observed, SeenTexts,
 };
-use crate::principal::Key;
+use crate::principal::{Key, Principal};
 use crate::time::Timestamp;
 
 /// One event of one of the watches.
@@ -435,6 +436,23 @@ impl WatchedState {
             !mapping.is_deleting() && !mapping.expired(now) && mapping.key().as_ref() == Some(key)
         };
         self.crd_deleting() && !self.mappings.iter().any(|(_, seen)| holds(&seen.mapping))
+    }
+
+    /// Whether all mappings of the principal have expired: nothing is granted to it any more, whatever was planned before.
+    #[must_use]
+    pub fn has_expired(&self, principal: &Principal, now: Timestamp) -> bool {
+        let key = principal.key();
+        let declares = |mapping: &Mapping| match mapping.permission_set() {
+            Some(set) => is_of_set(principal, set),
+            None => mapping.key().as_ref() == Some(&key),
+        };
+        let mappings = self.mappings.iter().map(|(_, seen)| &*seen.mapping);
+        let mut states = mappings
+            .filter(|mapping| declares(mapping))
+            .map(|mapping| State::of(mapping, now))
+            .peekable();
+        let expired = states.peek().is_some();
+        expired && states.all(|state| state == State::Expired)
     }
 
     fn crd_deleting(&self) -> bool {

@@ -7,9 +7,9 @@ use super::implied::Implied;
 use crate::access_entry::Call;
 use crate::aws_auth::{Document, Entry, Section};
 use crate::cluster::state::WatchedState;
-use crate::observed::{AwsState, ConfigMapView};
+use crate::observed::{AwsState, ConfigMapView, Mode};
 use crate::plan::Memory;
-use crate::principal::{AccountId, Key};
+use crate::principal::{AccountId, Key, Principal};
 use crate::safety::{clear_call, may_take};
 use crate::time::Timestamp;
 
@@ -49,6 +49,19 @@ impl TextGrants {
     }
 }
 
+/// Whether a call may give access. To change an entry back to what AWS gives it, without groups, takes access away.
+fn grants(call: &Call) -> bool {
+    match call {
+        Call::Create { .. } | Call::Associate { .. } => true,
+        Call::Update { groups, .. } => !groups.is_empty(),
+        Call::Describe { .. }
+        | Call::Delete { .. }
+        | Call::Disassociate { .. }
+        | Call::Tag { .. }
+        | Call::Untag { .. } => false,
+    }
+}
+
 /// What a call of a plan is judged by when it is sent.
 pub(super) struct CallGuard<'a> {
     pub(super) state: &'a WatchedState,
@@ -69,10 +82,13 @@ impl CallGuard<'_> {
             .planned
             .filter(|planned| current.is_some_and(|view| planned.is_of(view)));
         let key = Key::parse_arn(call.principal_arn());
+        // Where aws-auth is not read, nobody has access by it.
+        let unread = aws.mode() == Some(Mode::Api);
         let adds = matches!(call, Call::Create { .. })
-            && planned
-                .zip(key)
-                .is_some_and(|(planned, key)| !planned.may_grant(&key));
+            && (unread
+                || planned
+                    .zip(key)
+                    .is_some_and(|(planned, key)| !planned.may_grant(&key)));
         !adds && may_take(aws, self.state.bindings(), call)
     }
 }
@@ -89,6 +105,11 @@ impl CallCheck for CallGuard<'_> {
         let deletes = matches!(call, Call::Delete { .. });
         if deletes && self.state.goes_with_definition(key, Timestamp::now()) {
             return Err("deleting the CustomResourceDefinition revokes nothing".to_owned());
+        }
+        let principal = Principal::parse(call.principal_arn()).ok();
+        let expired = |principal| self.state.has_expired(principal, Timestamp::now());
+        if grants(call) && principal.as_ref().is_some_and(expired) {
+            return Err("the mapping has expired".to_owned());
         }
         if !self.takes(call, aws) {
             return Ok(());
@@ -114,12 +135,14 @@ impl CallCheck for CallGuard<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use serde_json::json;
 
     use super::*;
-    use crate::access_entry::ADMIN_POLICY;
+    use crate::access_entry::{ADMIN_POLICY, Kind, Scope};
+    use crate::api::v1alpha1::EntryType;
     use crate::cluster::bindings::Interest;
     use crate::cluster::mapping::SeenMapping;
     use crate::cluster::state::{Definition, WatchChange, Watched};
@@ -242,6 +265,55 @@ mod tests {
         };
         let judged = judge.judge(&key, &calls, &now.aws);
         assert!(judged.is_err(), "and the controller asks it: {judged:?}");
+    }
+
+    /// The end of a mapping is no event that a watch tells: calls of a long burst, or beside a long pass, come after it.
+    #[test]
+    fn nothing_is_granted_once_all_mappings_of_the_principal_have_expired() {
+        let expired = json!({"validUntil": "2020-01-01T00:00:00Z"});
+        let arn = "arn:aws:iam::111122223333:role/bob";
+        let policy_arn = format!("arn:aws:eks::aws:cluster-access-policy/{ADMIN_POLICY}");
+        let create = Call::Create {
+            principal_arn: arn.to_owned(),
+            kind: Kind::Known(EntryType::Standard),
+            username: None,
+            groups: BTreeSet::new(),
+            tags: BTreeMap::new(),
+        };
+        let associate = Call::Associate {
+            principal_arn: arn.to_owned(),
+            policy_arn,
+            scope: Scope::Cluster,
+        };
+        let update = |groups: &[&str]| Call::Update {
+            principal_arn: arn.to_owned(),
+            username: None,
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        };
+        let key = Key::parse_arn(arn).expect("a key");
+        for (live, refused) in [(false, true), (true, false)] {
+            let mut simulation = Simulation::in_eks(Mode::Api, "");
+            simulation.create("ends", "role/bob", &expired);
+            if live {
+                simulation.create("lives", "role/bob", &json!({}));
+            }
+            let state = watched(&simulation);
+            let aws = simulation.observed().aws;
+            let guard = CallGuard {
+                state: &state,
+                implied: None,
+                planned: None,
+                memory: &simulation.memory,
+                pass_runs: false,
+            };
+            for call in [&create, &associate, &update(&["dev"])] {
+                let judged = guard.judge(&key, std::slice::from_ref(call), &aws);
+                let said = judged.is_err_and(|why| why.contains("expired"));
+                assert_eq!(said, refused, "{call:?}, another lives: {live}");
+            }
+            let back = guard.judge(&key, &[update(&[])], &aws);
+            assert!(!back.is_err_and(|why| why.contains("expired")));
+        }
     }
 
     /// A pass may take someone out of aws-auth because bob keeps his power, and no watch shows that yet.

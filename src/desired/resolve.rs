@@ -8,9 +8,9 @@ use crate::aws_auth::Document;
 use crate::desired::remembered;
 use crate::desired::{Desired, Mapping};
 use crate::effective::{IAM_LAG, StandingEntries, in_iam};
-use crate::observed::{AwsState, AwsView, IamProblem, IamWants, Mode};
+use crate::observed::{AwsState, AwsView, Iam, IamProblem, IamWants, Mode};
 use crate::ownership::{KeyHash, Mark, is_tagged};
-use crate::principal::{AccountId, Key, Principal, PrincipalKind, SSO_PATH, SsoRole};
+use crate::principal::{AccountId, Key, Principal, PrincipalKind, SSO_PATH, is_of_sso};
 use crate::time::{Timestamp, to_the_second};
 
 /// All mappings with their principals resolved, oldest first.
@@ -95,7 +95,7 @@ fn unknown(mapping: &Mapping, set: &PermissionSet, why: &str, last: Option<Princ
 pub(crate) fn is_read(view: &AwsView, set: &PermissionSet) -> bool {
     let account = set.account_id.parse::<AccountId>().ok();
     let known = account.and_then(|account| view.iam.accounts.get(&account));
-    known.is_some_and(|account| account.problem.is_none() && account.sso.is_some())
+    known.is_some_and(|account| account.problems.sso.is_none() && account.sso.is_some())
 }
 
 pub(crate) fn is_of_set(principal: &Principal, set: &PermissionSet) -> bool {
@@ -129,7 +129,7 @@ fn of_set(
     let known = account
         .as_ref()
         .and_then(|account| view.iam.accounts.get(account));
-    let problem = known.and_then(|account| account.problem.as_ref());
+    let problem = known.and_then(|account| account.problems.sso.as_ref());
     let Some(listing) = known.and_then(|account| account.sso.as_ref()) else {
         return unread(mapping, set, problem, last);
     };
@@ -289,19 +289,11 @@ pub(crate) fn wants(mappings: &[Cow<'_, Mapping>], aws: &AwsState) -> IamWants {
 
 /// Whether the principal is a role of a permission set that IAM, read successfully, no longer lists: its entry gives no access,
 /// and its removal is expected. `since`: when it certainly existed, or was declared; an older listing proves nothing.
-pub(crate) fn gone_from_iam(key: &Key, view: &AwsView, since: Option<Timestamp>) -> bool {
-    let account = view.iam.accounts.get(key.account());
-    let readable = account.filter(|account| account.problem.is_none());
+pub(crate) fn gone_from_iam(key: &Key, iam: &Iam, since: Option<Timestamp>) -> bool {
+    let account = iam.accounts.get(key.account());
+    let readable = account.filter(|account| account.problems.sso.is_none());
     let listing = readable.and_then(|account| account.sso.as_ref());
-    // Names of keys are lower-cased, and so are the parts of these that are not the set's name.
-    let of_set = key
-        .name()
-        .strip_prefix("awsreservedsso_")
-        .and_then(|rest| rest.rsplit_once('_'))
-        .is_some_and(|(set, suffix)| {
-            SsoRole::parse_name(&format!("AWSReservedSSO_{set}_{suffix}")).is_some()
-        });
-    of_set
+    is_of_sso(key)
         && listing.is_some_and(|listing| {
             !listing.principals.contains_key(key.name())
                 && since.is_none_or(|since| since.plus(IAM_LAG) <= listing.read)

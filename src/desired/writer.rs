@@ -69,6 +69,31 @@ impl<'a> WriterMarks<'a> {
         !sides.is_empty() && sides.into_iter().all(|anothers| anothers)
     }
 
+    /// Whether it is shown to be of a mapping that has ended, whose status may be lost: a finalizer shows that it was in effect. What
+    /// another one remembers, or one that keeps its entry while it is inactive, contradicts.
+    pub(crate) fn is_left_by<'m>(
+        &self,
+        mapping: &Mapping,
+        others: impl Iterator<Item = &'m Mapping>,
+        now: Timestamp,
+    ) -> bool {
+        let ended = matches!(State::of(mapping, now), State::Deleting | State::Expired);
+        let was_in_effect =
+            !mapping.finalizers.is_empty() && mapping.key().as_ref() == Some(self.key);
+        let shown = |mapping: &Mapping| {
+            self.mark.is_some_and(|mark| self.has_mark(mapping, mark))
+                || self.tags.contains(&mapping.name.as_str())
+        };
+        let mut others = others.filter(|other| other.uid != mapping.uid);
+        let contradicts = |other: &Mapping| {
+            self.remembers(other)
+                || other.written(self.config_map).contains_key(self.key)
+                || matches!(State::of(other, now), State::Suspended | State::Refused)
+                    && shown(other)
+        };
+        ended && was_in_effect && shown(mapping) && !others.any(contradicts)
+    }
+
     /// Whether the mark is of what the mapping wrote, or declares.
     fn has_mark(&self, mapping: &Mapping, mark: &MeaningHash) -> bool {
         let written = mapping.written(self.config_map);

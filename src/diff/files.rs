@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::IdentityMapping;
-use crate::observed::{AwsState, IamProblem};
+use crate::observed::{AwsState, IamProblem, IamProblems};
 use crate::principal::{AccountId, Principal};
 
 /// Has IAM be unreadable in these accounts.
@@ -13,10 +13,11 @@ pub(crate) fn without_iam(aws: &mut AwsState, accounts: impl IntoIterator<Item =
     };
     let known = &mut Arc::make_mut(&mut view.iam).accounts;
     for account in accounts {
-        known.entry(account).or_default().problem = Some(IamProblem::Unreachable(
+        let problem = IamProblem::Unreachable(
             "IAM is not read with files; plan with the cluster, or write spec.principal.arn"
                 .to_owned(),
-        ));
+        );
+        known.entry(account).or_default().problems = IamProblems::all(&problem);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::access_entry::{AccessEntry, EntryState, PRINCIPAL_ID_TAG};
 use crate::aws_auth::fold_arn;
 use crate::observed::{AwsView, Iam, IamPrincipal, Listing};
 use crate::ownership::KeyHash;
-use crate::principal::{Key, Principal, PrincipalKind, SSO_PATH};
+use crate::principal::{Key, Principal, PrincipalKind, SSO_PATH, is_of_sso};
 use crate::time::Timestamp;
 
 /// A minute: a listing of IAM may lack what was created so long before it, and hold what was deleted (IAM user guide, *Changes that I make
@@ -178,7 +178,7 @@ pub(super) fn in_force<'s, 'a>(of_key: &'s [Standing<'a>]) -> Option<&'s Standin
 }
 
 fn life(entry: &AccessEntry, key: &Key, iam: &Iam) -> Life {
-    let Some(listing) = listing_of(key, &entry.principal_arn, iam) else {
+    let Some(listing) = listing_of(key, is_under_sso(&entry.principal_arn), iam) else {
         return Life::Unknown;
     };
     if listing.read < entry.created {
@@ -214,11 +214,7 @@ fn life(entry: &AccessEntry, key: &Key, iam: &Iam) -> Life {
 
 /// When IAM was read without a principal that could sign in by this ARN, as aws-auth has it: a role without its path, a user with it.
 pub(crate) fn missing_since(key: &Key, arn: &str, iam: &Iam) -> Option<Timestamp> {
-    let account = iam.accounts.get(key.account())?;
-    let listing = match key.kind() {
-        PrincipalKind::Role => account.roles.as_ref(),
-        PrincipalKind::User => account.users.as_ref(),
-    }?;
+    let listing = listing_of(key, is_of_sso(key), iam)?;
     let found = listing.principals.get(key.name());
     let matches = |found: &IamPrincipal| match key.kind() {
         PrincipalKind::Role => true,
@@ -227,16 +223,26 @@ pub(crate) fn missing_since(key: &Key, arn: &str, iam: &Iam) -> Option<Timestamp
     (!found.is_some_and(matches)).then_some(listing.read)
 }
 
+/// Whether an ARN with its path is of a role that IAM Identity Center made.
+fn is_under_sso(arn: &str) -> bool {
+    arn.contains(&format!(":role{SSO_PATH}"))
+}
+
+/// Whether a listing that began at `time` or later is to be had, and has not been read.
+pub(crate) fn awaits_iam(key: &Key, arn: &str, iam: &Iam, time: Timestamp) -> bool {
+    let account = iam.accounts.get(key.account());
+    let readable = account.is_some_and(|account| account.problems.of(key.kind()).is_none());
+    let listing = listing_of(key, is_under_sso(arn), iam);
+    readable && listing.is_some_and(|listing| listing.read < time)
+}
+
 /// The youngest listing that must hold the principal if it exists.
-fn listing_of<'a>(key: &Key, arn: &str, iam: &'a Iam) -> Option<&'a Listing> {
+fn listing_of<'a>(key: &Key, of_sso: bool, iam: &'a Iam) -> Option<&'a Listing> {
     let account = iam.accounts.get(key.account())?;
     match key.kind() {
         PrincipalKind::User => account.users.as_ref(),
         PrincipalKind::Role => {
-            let sso = account
-                .sso
-                .as_ref()
-                .filter(|_| arn.contains(&format!(":role{SSO_PATH}")));
+            let sso = account.sso.as_ref().filter(|_| of_sso);
             [sso, account.roles.as_ref()]
                 .into_iter()
                 .flatten()

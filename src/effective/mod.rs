@@ -15,7 +15,7 @@ pub use access::{
     EffectiveAccess, Grant, Granted, Ineffective, NoEffect, Reading, Sources, Unread,
     no_effect_among,
 };
-pub(crate) use access_entries::{IAM_LAG, missing_since};
+pub(crate) use access_entries::{IAM_LAG, awaits_iam, missing_since};
 pub use access_entries::{Life, Standing, StandingEntries, in_iam};
 pub use entry::EffectiveEntry;
 pub use power::{

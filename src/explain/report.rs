@@ -242,7 +242,7 @@ impl Explainer<'_> {
         let iam = self.scene.aws.view().map(|view| &view.iam.accounts);
         let unread = iam.into_iter().flatten();
         notes.extend(unread.filter_map(|(account, read)| {
-            let why = unread_account(read.problem.as_ref()?);
+            let why = unread_account(read.problems.any()?);
             Some(format!(
                 "IAM of account {account} was not read, so principals that no longer exist there are listed too: {why}"
             ))

@@ -594,7 +594,7 @@ impl Judge<'_> {
     fn unread(&self) -> BTreeMap<AccountId, String> {
         let accounts = self.view.iam.accounts.iter();
         accounts
-            .filter_map(|(account, read)| Some((account.clone(), unread(read.problem.as_ref()?))))
+            .filter_map(|(account, read)| Some((account.clone(), unread(read.problems.any()?))))
             .collect()
     }
 }

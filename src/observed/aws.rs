@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::mem::{Discriminant, discriminant};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::ManagedPrincipals;
 use crate::access_entry::{
     ADMIN_POLICY, Call, EksCluster, Entries, Failure, InFlight, Possible, policy_arn,
 };
-use crate::principal::{AccountId, Key};
+use crate::principal::{AccountId, Key, PrincipalKind};
 use crate::time::Timestamp;
 
 /// A cluster's authentication mode (EKS API reference, `AccessConfigResponse`).
@@ -91,6 +92,12 @@ impl AwsState {
             Self::Unproven { .. } | Self::Unknown { .. } => None,
             Self::Known(view) => Some(view.mode),
         }
+    }
+
+    /// IAM, where it is known.
+    #[must_use]
+    pub fn iam(&self) -> Option<&Iam> {
+        self.view().map(|view| &*view.iam)
     }
 
     /// EKS and IAM, where they are known.
@@ -261,8 +268,53 @@ pub struct IamAccount {
     pub users: Option<Listing>,
     /// The roles under `/aws-reserved/sso.amazonaws.com/`, by lower-cased name: read more often.
     pub sso: Option<Listing>,
-    /// Why the last reading failed, which of them ever; `None`: it did not.
-    pub problem: Option<IamProblem>,
+    /// Why the last reading of each listing failed.
+    pub problems: IamProblems,
+}
+
+/// Why the last reading of each listing of an account failed; `None`: it did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IamProblems {
+    /// Of all roles.
+    pub roles: Option<IamProblem>,
+    /// Of all users.
+    pub users: Option<IamProblem>,
+    /// Of the roles of permission sets.
+    pub sso: Option<IamProblem>,
+}
+
+impl IamProblems {
+    /// No listing can be read, for one reason.
+    #[must_use]
+    pub fn all(problem: &IamProblem) -> Self {
+        let one = || Some(problem.clone());
+        Self {
+            roles: one(),
+            users: one(),
+            sso: one(),
+        }
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn any(&self) -> Option<&IamProblem> {
+        let all = [&self.sso, &self.roles, &self.users];
+        all.into_iter().find_map(Option::as_ref)
+    }
+
+    /// What they are, without their words.
+    pub(crate) fn kinds(&self) -> [Option<Discriminant<IamProblem>>; 3] {
+        [&self.roles, &self.users, &self.sso].map(|it| it.as_ref().map(discriminant))
+    }
+
+    /// That of the listing which has principals of this kind.
+    #[must_use]
+    pub const fn of(&self, kind: PrincipalKind) -> Option<&IamProblem> {
+        match kind {
+            PrincipalKind::Role => self.roles.as_ref(),
+            PrincipalKind::User => self.users.as_ref(),
+        }
+    }
 }
 
 /// A whole listing of IAM.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use aws::{
     Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, Iam, IamAccount, IamPrincipal, IamProblem,
-    IamWants, Kept, Listing, Mode, Unreachable,
+    IamProblems, IamWants, Kept, Listing, Mode, Unreachable,
 };
 pub use copy::{CopyName, KeptCopy, PackedCopy, UnreadableCopy};
 pub(crate) use copy::{NewCopy, is_hex};

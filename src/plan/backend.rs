@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
-
 use crate::access_entry::{
     AccessEntry, BRIDGE_GROUP, Change, Difference, FailureKind, Inexpressible, NodeTwin, Possible,
     Sent, Target, gives_the_same_nodes, node_twin,
@@ -12,12 +10,11 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Backend, BackendChoice, EntryType};
 use crate::aws_auth::Lookup;
 use crate::desired::{Spec, SpecRefusal};
-use crate::effective::is_node;
-use crate::effective::{Life, Standing};
-use crate::observed::Handover;
-use crate::observed::Mode;
+use crate::effective::{Standing, is_node};
+use crate::observed::{Handover, Mode};
 use crate::ownership::aws_managed::{Cause, Keeper};
 use crate::plan::claim::{Block, Claim, Context, Eks, Place, identity};
+use crate::plan::soak::{self, SoakStep};
 use crate::time::Timestamp;
 
 /// Access entries of one cluster, at most (AWS General Reference, *Amazon EKS endpoints and quotas*, L-C56B9FC3, not
@@ -575,42 +572,13 @@ fn ours(
     if text != Want::Declared || !hands_over || site.spec.type_ != EntryType::Standard || !settled {
         return placement;
     }
-    let soaked = entry.created.plus(eks.settings.soak);
-    // An earlier process may have sent a call that deletes it.
-    let earlier = eks.view.in_flight.earlier_calls_end();
-    let end = earlier.map_or(soaked, |earlier| earlier.max(soaked));
-    placement.place.soaks_until = Some(end);
-    if context.now < end {
-        placement.wake = Some(end);
-        return placement;
+    let key = site.spec.principal.key();
+    let (end, step) = soak::step(context, eks, &key, standing, entry);
+    placement.place.soaks_until = Some(end).filter(|_| step != SoakStep::Over);
+    match step {
+        SoakStep::Wait(wake) => placement.wake = wake,
+        SoakStep::Describe => placement.verify = true,
+        SoakStep::Over => placement.config_map = Want::Gone,
     }
-    let after = |time: Option<Timestamp>| time.is_some_and(|time| time >= end);
-    if !after(standing.state.described) {
-        placement.verify = true;
-        return placement;
-    }
-    // A call whose answer was lost may still change or delete it.
-    let possible = eks.view.possible(standing.principal_arn);
-    if possible.certain() != Some(*entry) {
-        return placement;
-    }
-    if standing.life == Life::Unknown && iam_will_tell(eks, site, end) {
-        placement.wake = Some(context.now.plus(SignedDuration::from_secs(10)));
-        return placement;
-    }
-    placement.place.soaks_until = None;
-    placement.config_map = Want::Gone;
     placement
-}
-
-/// Whether a listing of IAM from after the soak is to be had.
-fn iam_will_tell(eks: &Eks<'_>, site: &Site<'_>, end: Timestamp) -> bool {
-    let account = eks.view.iam.accounts.get(&site.spec.principal.account);
-    account.is_some_and(|account| {
-        account.problem.is_none()
-            && account
-                .roles
-                .as_ref()
-                .is_some_and(|listing| listing.read < end)
-    })
 }

@@ -123,7 +123,7 @@ impl Plan<'_> {
         };
         match listing {
             Some(_) => InIam::Absent,
-            None => InIam::Unread(account.problem.as_ref()),
+            None => InIam::Unread(account.problems.of(principal.kind)),
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Memory {
     pub(crate) undone: Undone,
     /// The removals of the last minutes, also where the history can't be written.
     pub(crate) removals: Removals,
+    /// Whether they hold what a leader before this one recorded.
+    pub(crate) has_record: bool,
     /// The value of the release annotation that stood when the process started: a restart ends a release.
     pub(crate) release_at_start: Option<String>,
     /// Whether a pass has been made.
@@ -84,6 +86,7 @@ impl Memory {
             said: _,
             takeovers: _,
             left_mark: _,
+            has_record: _,
         } = self;
         Self {
             standing,

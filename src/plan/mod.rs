@@ -20,6 +20,7 @@ mod memory;
 mod orphans;
 mod planned;
 mod report;
+mod soak;
 pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +59,7 @@ use crate::observed::{AwsState, CLUSTER_ANNOTATION, Handover, Kept, Mode, Observ
 use crate::ownership::KeyHash;
 use crate::ownership::{KnownUnmanaged, Mark};
 use crate::plan::decide::takeover::Takeover;
+use crate::plan::soak::awaited_accounts;
 use crate::principal::Key;
 use crate::safety::Removals;
 use crate::time::to_the_second;
@@ -123,7 +125,11 @@ pub fn plan<'a>(
     let (realized, removals) = render::realize(&context, &facts, &mut claims);
     let removals = removals.with_ends(&facts.removals);
     text_first::find(&context, &mut claims);
-    let iam = resolve::wants(&mappings, &observed.aws);
+    let mut iam = resolve::wants(&mappings, &observed.aws);
+    if let Some(eks) = &eks {
+        iam.soon
+            .extend(awaited_accounts(&claims, eks, observed.now));
+    }
     let mut plan = Plan {
         add_finalizers,
         history: None,

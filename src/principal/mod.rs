@@ -31,4 +31,5 @@ pub use short::{
 #[cfg(test)]
 mod tests;
 
+pub(crate) use sso::is_of_sso;
 pub use sso::{SSO_PATH, SsoRole};

@@ -1,5 +1,7 @@
 //! The roles that IAM Identity Center makes for permission sets.
 
+use super::{Key, PrincipalKind};
+
 /// The path under which IAM Identity Center keeps its roles. A region segment may follow it: there is none where the
 /// Identity Center instance lives in us-east-1 (IAM Identity Center user guide, *Referencing permission sets*).
 pub const SSO_PATH: &str = "/aws-reserved/sso.amazonaws.com/";
@@ -43,6 +45,17 @@ impl SsoRole {
     pub fn name(&self) -> String {
         format!("{NAME_PREFIX}{}_{}", self.permission_set, self.suffix)
     }
+}
+
+/// Whether the role has such a name, wherever it was written: names of keys are lower-cased.
+#[must_use]
+pub(crate) fn is_of_sso(key: &Key) -> bool {
+    let rest = key.name().strip_prefix("awsreservedsso_");
+    let parts = rest.and_then(|rest| rest.rsplit_once('_'));
+    key.kind() == PrincipalKind::Role
+        && parts.is_some_and(|(set, suffix)| {
+            SsoRole::parse_name(&format!("{NAME_PREFIX}{set}_{suffix}")).is_some()
+        })
 }
 
 #[cfg(test)]

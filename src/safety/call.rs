@@ -87,9 +87,8 @@ pub(crate) fn clear_call(
     let orphan = !mappings.iter().any(named);
     let words = confirmed_for_orphans(observed);
     let confirmed_orphans = (orphan && words.is_some()).then(|| hash.clone());
-    let removals = Removals::recorded(observed)
-        .merge(remembered)
-        .with_ends_of(&mappings, observed.now);
+    let removals =
+        Removals::known(observed, remembered, false).with_ends_of(&mappings, observed.now);
     let before = Before {
         now: observed.now,
         mode: observed.aws.mode(),
@@ -99,6 +98,7 @@ pub(crate) fn clear_call(
         managed: &managed,
         managed_entries: &managed_entries,
         view,
+        iam: observed.aws.iam(),
         entries: &entries,
         bindings: &observed.bindings,
         mappings: &mappings,

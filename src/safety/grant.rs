@@ -7,7 +7,7 @@ use super::world::{Subject, World};
 use super::{Refusal, Rule};
 use crate::access_entry::{BRIDGE_GROUP, Scope, target};
 use crate::api::condition::Reason;
-use crate::aws_auth::{Document, Meaning};
+use crate::aws_auth::{Entry, Meaning};
 use crate::desired::{Spec, State};
 use crate::effective::EffectiveEntry;
 use crate::principal::Principal;
@@ -49,8 +49,8 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
 
 /// The entries of the key that the new text has and the old one has not, nor the last text that was seen in force.
 fn new_texts(world: &World<'_>, subject: &Subject<'_>) -> Vec<Meaning> {
-    let mut before = counts(world.before.text, subject);
-    for (meaning, count) in counts(world.before.last_good, subject) {
+    let mut before = counts(world.now(&subject.hash));
+    for (meaning, count) in counts(world.last_good(&subject.hash)) {
         let most = before.entry(meaning).or_default();
         *most = (*most).max(count);
     }
@@ -65,10 +65,9 @@ fn new_texts(world: &World<'_>, subject: &Subject<'_>) -> Vec<Meaning> {
     new
 }
 
-fn counts(text: &Document, subject: &Subject<'_>) -> BTreeMap<Meaning, usize> {
+fn counts(entries: &[&Entry]) -> BTreeMap<Meaning, usize> {
     let mut counts = BTreeMap::new();
-    let of_key = |entry: &&crate::aws_auth::Entry| entry.key().as_ref() == Some(&subject.key);
-    for entry in text.entries().filter(of_key) {
+    for entry in entries {
         *counts.entry(entry.meaning()).or_default() += 1;
     }
     counts

@@ -41,12 +41,18 @@ const HELD: i64 = 0;
 pub(crate) struct Removals {
     keys: BTreeMap<String, i64>,
     ends: Ends,
+    /// Of the keys those whose order nothing but the record shows: who can write it may have added them.
+    unproven: BTreeSet<String>,
 }
 
 impl From<BTreeMap<String, i64>> for Removals {
     fn from(mut keys: BTreeMap<String, i64>) -> Self {
         let ends = Ends::take_out(&mut keys);
-        Self { keys, ends }
+        Self {
+            keys,
+            ends,
+            unproven: BTreeSet::new(),
+        }
     }
 }
 
@@ -78,12 +84,32 @@ impl Removals {
         serde_json::json!(self).to_string()
     }
 
-    /// What either remembers.
+    /// What counts: what this process remembers, and of the record what it holds. What the record orders counts only at the beginning,
+    /// when it is of a leader before this one: later this process alone orders removals.
+    #[must_use]
+    pub(crate) fn known(observed: &Observed, remembered: &Self, begins: bool) -> Self {
+        let recorded = Self::recorded(observed);
+        let recorded = if begins { recorded } else { recorded.lasting() };
+        let unproven = recorded
+            .ordered()
+            .filter(|key| !remembered.keys.contains_key(*key));
+        let unproven = unproven.map(str::to_owned).collect();
+        Self {
+            unproven,
+            ..recorded.merge(remembered)
+        }
+    }
+
+    /// What either remembers. What is held stays held.
     #[must_use]
     pub(crate) fn merge(mut self, other: &Self) -> Self {
         for (key, time) in &other.keys {
-            let latest = self.keys.entry(key.clone()).or_insert(*time);
-            *latest = (*latest).max(*time);
+            let known = self.keys.entry(key.clone()).or_insert(*time);
+            *known = match (*known <= HELD, *time <= HELD) {
+                (true, false) => *known,
+                (false, true) => *time,
+                (true, true) | (false, false) => (*known).max(*time),
+            };
         }
         self.ends.merge(&other.ends);
         self
@@ -102,6 +128,7 @@ impl Removals {
         Self {
             keys: self.keys.clone(),
             ends: self.ends.to_record(now),
+            unproven: BTreeSet::new(),
         }
     }
 
@@ -146,6 +173,7 @@ impl Removals {
         Self {
             keys: held.map(|(key, time)| (key.clone(), *time)).collect(),
             ends: self.ends.clone(),
+            unproven: BTreeSet::new(),
         }
     }
 
@@ -174,7 +202,7 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         .collect();
     let mut record = current(world, &vanishing);
     let orphan = |subject: &Subject<'_>| world.naming(&subject.hash).next().is_none();
-    let (mut fresh, mut held) = (Vec::new(), Vec::new());
+    let (mut fresh, mut unproven, mut held) = (Vec::new(), Vec::new(), Vec::new());
     for subject in vanishing.values() {
         if free(world, subject) || orphan(subject) {
             continue;
@@ -187,6 +215,8 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         if held_still {
             held.push(*subject);
         } else if ended {
+        } else if record.unproven.contains(subject.hash.as_str()) {
+            unproven.push(*subject);
         } else if record.is_ordered(&subject.hash) {
             // Ordered already, and counted.
             record.order(&subject.hash, before.now);
@@ -195,20 +225,26 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         }
     }
     // Only what a spec names counts as managed here: marks and tags can be written by others, and would lift the limit.
-    let all: BTreeSet<&str> = managed
+    let all = managed
         .iter()
         .filter(|hash| world.declaring(hash).next().is_some())
         .map(KeyHash::as_str)
         .chain(record.ordered())
         .chain(fresh.iter().map(|subject| subject.hash.as_str()))
-        .collect();
+        .collect::<BTreeSet<&str>>()
+        .len();
     let gone = record.ordered().count() + fresh.len();
-    let most = if before.recordable {
-        ALWAYS.max(all.len() / SHARE)
+    let share = ALWAYS.max(all / SHARE);
+    let most = if before.recordable { share } else { ALWAYS };
+    // No leader before this one ordered more than that.
+    if unproven.len() <= share && !(all >= 3 && unproven.len() >= all) {
+        for subject in unproven {
+            record.order(&subject.hash, before.now);
+        }
     } else {
-        ALWAYS
-    };
-    if gone <= most && !(all.len() >= 3 && gone >= all.len()) {
+        held.extend(unproven);
+    }
+    if gone <= most && !(all >= 3 && gone >= all) {
         for subject in fresh {
             record.order(&subject.hash, before.now);
         }
@@ -280,8 +316,8 @@ fn free(world: &World<'_>, subject: &Subject<'_>) -> bool {
     world.confirmed(subject, Confirmation::MassRemoval)
         || world
             .before
-            .view
-            .is_some_and(|view| resolve::gone_from_iam(&subject.key, view, since))
+            .iam
+            .is_some_and(|iam| resolve::gone_from_iam(&subject.key, iam, since))
 }
 
 /// Whether the mapping is over, and an end of it that was seen ten minutes before it passed has passed too: nobody can have set it by

@@ -44,7 +44,7 @@ use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::{Document, Meaning};
 use crate::desired::{Mapping, State};
 use crate::effective::StandingEntries;
-use crate::observed::{AwsView, Bindings, Mode};
+use crate::observed::{AwsView, Bindings, Iam, Mode};
 use crate::ownership::{KeyHash, Mark};
 use crate::time::Timestamp;
 use world::{Subject, World};
@@ -146,8 +146,10 @@ pub(crate) struct Before<'a> {
     pub(crate) managed: &'a BTreeMap<KeyHash, Meaning>,
     /// The principals of the access entries that are managed.
     pub(crate) managed_entries: &'a BTreeSet<String>,
-    /// EKS and IAM, where access entries count.
+    /// EKS, where access entries count.
     pub(crate) view: Option<&'a AwsView>,
+    /// IAM, in every mode.
+    pub(crate) iam: Option<&'a Iam>,
     /// The access entries by key.
     pub(crate) entries: &'a StandingEntries<'a>,
     /// What RBAC binds.

@@ -38,16 +38,20 @@ impl World<'_> {
 
     /// Whether mark and tags show that the subject's entries were written by others than this mapping.
     pub(super) fn is_anothers(&self, mapping: &Mapping, subject: &Subject<'_>) -> bool {
-        let marks = WriterMarks::new(
-            &subject.key,
-            self.before.config_map,
-            self.before.mark.0.get(&subject.hash),
-            self.before.cluster().map(|cluster| cluster.arn.as_str()),
-            self.before.entries.of(&subject.hash),
-        );
+        let marks = self.marks(&subject.hash, &subject.key);
         let others = self.naming(&subject.hash).map(|(mapping, _)| mapping);
         let others: Vec<&Mapping> = others.collect();
         marks.is_anothers(mapping, others.iter().copied(), self.before.now)
+    }
+
+    fn marks<'k>(&'k self, hash: &KeyHash, key: &'k Key) -> WriterMarks<'k> {
+        WriterMarks::new(
+            key,
+            self.before.config_map,
+            self.before.mark.0.get(hash),
+            self.before.cluster().map(|cluster| cluster.arn.as_str()),
+            self.before.entries.of(hash),
+        )
     }
 
     /// The mapping that answers for what becomes of the subject, among those whose spec names it: the live one that holds it, else the
@@ -77,12 +81,18 @@ impl World<'_> {
         self.before.orphans.contains(&confirmation)
     }
 
-    /// Whether the mapping's status says that it wrote an entry of this key.
+    /// Whether the mapping's status says that it wrote an entry of this key, or mark and tags do of one that has ended.
     pub(super) fn wrote(&self, mapping: &Mapping, key: &Key) -> bool {
         mapping.written(self.before.config_map).contains_key(key)
             || self
                 .before
                 .cluster()
                 .is_some_and(|cluster| mapping.written_entries(&cluster.arn).contains_key(key))
+            || {
+                let hash = KeyHash::of(key);
+                let others = self.naming(&hash).map(|(mapping, _)| mapping);
+                let marks = self.marks(&hash, key);
+                marks.is_left_by(mapping, others, self.before.now)
+            }
     }
 }

@@ -35,6 +35,13 @@ pub(super) struct Subject<'a> {
 /// Entries of a text by key.
 pub(super) type ByKey<'a> = HashMap<KeyHash, (Key, Vec<&'a TextEntry>)>;
 
+fn of_key<'t, 'a>(texts: &'t ByKey<'a>, hash: &KeyHash) -> &'t [&'a TextEntry] {
+    let found = texts.get(hash);
+    found
+        .map(|(_, entries)| entries.as_slice())
+        .unwrap_or_default()
+}
+
 /// Everything that the rules ask about.
 pub(super) struct World<'a> {
     pub(super) before: &'a Before<'a>,
@@ -47,6 +54,7 @@ pub(super) struct World<'a> {
     /// The entries of the text as it is, and as it would be, by key.
     pub(super) entries_now: ByKey<'a>,
     pub(super) entries_then: Option<ByKey<'a>>,
+    entries_good: Option<ByKey<'a>>,
     pub(super) named: HashMap<KeyHash, Vec<usize>>,
     specs: HashMap<KeyHash, Vec<usize>>,
 }
@@ -69,14 +77,15 @@ impl<'a> World<'a> {
                 named.entry(KeyHash::of(&key)).or_default().push(position);
             }
         }
+        let good = (!std::ptr::eq(before.text, before.last_good)).then_some(before.last_good);
         let mut world = Self {
             before,
             proposal,
             subjects: Vec::new(),
             now: Index::new(before.text),
             then: proposal.text.map(|text| Index::new(text.document)),
-            good: (!std::ptr::eq(before.text, before.last_good))
-                .then(|| Index::new(before.last_good)),
+            good: good.map(Index::new),
+            entries_good: good.map(by_key),
             entries_now: by_key(before.text),
             entries_then: proposal.text.map(|text| by_key(text.document)),
             named,
@@ -98,21 +107,23 @@ impl<'a> World<'a> {
 
     /// The entries of a key in the text as it is.
     pub(super) fn now(&self, hash: &KeyHash) -> &[&'a TextEntry] {
-        self.entries_now
-            .get(hash)
-            .map(|(_, entries)| entries.as_slice())
-            .unwrap_or_default()
+        of_key(&self.entries_now, hash)
     }
 
     /// The entries of a key in the text as it would be.
     pub(super) fn then(&self, hash: &KeyHash) -> &[&'a TextEntry] {
-        match &self.entries_then {
-            Some(then) => then
-                .get(hash)
-                .map(|(_, entries)| entries.as_slice())
-                .unwrap_or_default(),
-            None => self.now(hash),
-        }
+        of_key(
+            self.entries_then.as_ref().unwrap_or(&self.entries_now),
+            hash,
+        )
+    }
+
+    /// The entries of a key in the last text that was seen in force.
+    pub(super) fn last_good(&self, hash: &KeyHash) -> &[&'a TextEntry] {
+        of_key(
+            self.entries_good.as_ref().unwrap_or(&self.entries_now),
+            hash,
+        )
     }
 
     fn of(&self, positions: Option<&Vec<usize>>) -> impl Iterator<Item = (&'a Mapping, State)> {
@@ -416,8 +427,7 @@ impl<'a> World<'a> {
     /// Whether IAM, read successfully, has no such principal: nobody can sign in as one that does not exist. One that a mapping has
     /// declared since may be as new as the mapping.
     fn is_gone(&self, key: &Key, arn: &str) -> bool {
-        let iam = self.before.view.map(|view| &view.iam);
-        let Some(read) = iam.and_then(|iam| missing_since(key, arn, iam)) else {
+        let Some(read) = self.before.iam.and_then(|iam| missing_since(key, arn, iam)) else {
             return false;
         };
         let hash = KeyHash::of(key);

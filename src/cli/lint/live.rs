@@ -206,7 +206,7 @@ async fn node_manager(live: &Live) -> Result<Option<bool>> {
 fn report_unread(observation: &Observation) {
     let iam = observation.observed.aws.view().map(|view| &view.iam);
     for (account, read) in iam.iter().flat_map(|iam| &iam.accounts) {
-        let Some(problem) = &read.problem else {
+        let Some(problem) = read.problems.any() else {
             continue;
         };
         let why = unread(problem);

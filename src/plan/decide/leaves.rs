@@ -106,16 +106,24 @@ pub(crate) fn is_anothers(
     let Some(key) = key else {
         return false;
     };
+    let marks = writer_marks(context, (hash, key), marked);
+    let others = naming.iter().map(|other| &*context.mappings[*other]);
+    marks.is_anothers(&context.mappings[position], others, context.now)
+}
+
+fn writer_marks<'a>(
+    context: &Context<'a>,
+    (hash, key): (&KeyHash, &'a Key),
+    marked: Option<&'a MeaningHash>,
+) -> WriterMarks<'a> {
     let eks = context.eks;
-    let marks = WriterMarks::new(
+    WriterMarks::new(
         key,
         context.config_map,
         marked,
         eks.map(|eks| eks.view.cluster.arn.as_str()),
         eks.map_or(&[], |eks| eks.standing.of(hash)),
-    );
-    let others = naming.iter().map(|other| &*context.mappings[*other]);
-    marks.is_anothers(&context.mappings[position], others, context.now)
+    )
 }
 
 /// Why a mapping that has moved on still has an entry here: a suspended one names it too. Its status may be lost or wrong, so
@@ -136,7 +144,8 @@ pub(crate) fn kept_by_another(context: &Context<'_>, claim: &Claim) -> Option<Bl
     ))
 }
 
-/// Whether a status says that the mapping wrote an entry of this key, in either backend. One that can't be read may say so.
+/// Whether a status says that the mapping wrote an entry of this key, in either backend, or mark and tags do of one that has ended. A status
+/// that can't be read may say so.
 pub(crate) fn wrote(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
     let mapping = &context.mappings[position];
     let Some(key) = &claim.key else {
@@ -148,6 +157,12 @@ pub(crate) fn wrote(context: &Context<'_>, claim: &Claim, position: usize) -> bo
             let entries = mapping.written_entries(&eks.view.cluster.arn);
             entries.contains_key(key)
         })
+        || {
+            let marks = writer_marks(context, (&claim.hash, key), claim.marked.as_ref());
+            let naming = claim.others.iter().copied().chain(claim.holder);
+            let naming = naming.map(|other| &*context.mappings[other]);
+            marks.is_left_by(mapping, naming, context.now)
+        }
 }
 
 pub(crate) fn orders_removal(context: &Context<'_>, position: usize) -> bool {

@@ -447,7 +447,13 @@ impl View<'_> {
     pub(crate) fn unread_account(&self, spec: &Spec) -> Option<String> {
         let aws = self.plan.observed.aws.view()?;
         let account = aws.iam.accounts.get(&spec.principal.account)?;
-        account.problem.as_ref().map(resolve::words)
+        let problems = &account.problems;
+        let of_set = problems
+            .sso
+            .as_ref()
+            .filter(|_| spec.principal.sso().is_some());
+        let problem = of_set.or(problems.of(spec.principal.kind));
+        problem.map(resolve::words)
     }
 
     /// What grants access to the principal of a mapping.

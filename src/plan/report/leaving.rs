@@ -189,11 +189,13 @@ fn left_in_text<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
         .map(|claim| {
             let left = match claim.holder {
                 None if is_kept(view, position, claim, Backend::ConfigMap) => Remainder::Taken,
-                // Whoever holds the key now takes the entry over, and has a finalizer of its own.
                 Some(_) if !live && view.wrote(position, claim) && !view.text_resolved(claim) => {
                     Remainder::Pending
                 }
-                Some(_) if !live => Remainder::Taken,
+                // Whoever holds the key now takes the entry over.
+                Some(holder) if !live && takes_over(view, holder, Backend::ConfigMap) => {
+                    Remainder::Taken
+                }
                 None | Some(_) => Remainder::Text(in_text(view, position, claim)),
             };
             (Some(claim), left)
@@ -312,7 +314,7 @@ fn entries_left<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
     };
     let mapping = &plan.mappings[position];
     let taken = |claim: &Claim| match claim.holder {
-        Some(holder) => plan.mappings[holder].finalizers.keeps(Backend::AccessEntry),
+        Some(holder) => takes_over(view, holder, Backend::AccessEntry),
         None => is_kept(view, position, claim, Backend::AccessEntry),
     };
     let of_set = unresolved_set(view, position).is_some_and(|set| set_in_eks(eks, set));
@@ -323,9 +325,10 @@ fn entries_left<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
         .map(|claim| {
             let left = if taken(claim) {
                 Remainder::Taken
-            } else if !entry_resolved(claim) {
+            } else if claim.holder.is_none() && !entry_resolved(claim) {
                 Remainder::Pending
             } else {
+                // What another mapping still waits to write is not of this one.
                 let standing = eks.standing.of(&claim.hash).iter();
                 let written = mapping.written_entries(&eks.view.cluster.arn);
                 let written = claim.key.as_ref().and_then(|key| written.get(key).copied());
@@ -389,6 +392,11 @@ pub(crate) fn is_readable(view: &View<'_>, claim: &Claim) -> bool {
         PrincipalKind::User => Section::Users,
     });
     section.is_none_or(|section| view.standing.section(section).broken.is_none())
+}
+
+/// Whether a mapping that holds the key waits for its entry when it is deleted.
+fn takes_over(view: &View<'_>, holder: usize, backend: Backend) -> bool {
+    view.plan.mappings[holder].finalizers.keeps(backend)
 }
 
 /// Whether another mapping keeps the entry as it is, and waits for it when it is deleted: one that is suspended or refused.

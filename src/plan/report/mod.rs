@@ -225,6 +225,7 @@ impl Plan<'_> {
         if acts {
             // Also where nothing is ordered now: what is on its way counts until ten minutes after its answer.
             memory.removals = self.removals.clone();
+            memory.has_record = true;
         } else {
             // An end that was seen meanwhile was seen all the same.
             memory.removals = memory.removals.with_ends(&self.removals);

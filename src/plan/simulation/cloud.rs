@@ -1,6 +1,7 @@
 //! EKS and IAM of a [`Simulation`], and what is known of them.
 
 use super::*;
+use crate::observed::IamProblems;
 
 /// What a principal may do: whether it is an administrator, and its groups and policies.
 pub(crate) type Power = (bool, BTreeSet<String>);
@@ -193,7 +194,7 @@ impl Cloud {
         account.roles = Some(listing(":role/"));
         account.users = Some(listing(":user/"));
         account.sso = Some(listing(":role/aws-reserved/sso.amazonaws.com/"));
-        account.problem = None;
+        account.problems = IamProblems::default();
     }
 }
 

@@ -44,6 +44,35 @@ fn a_handover_creates_verifies_soaks_and_only_then_removes() {
     assert!(simulation.calls().is_empty());
 }
 
+/// A role is deleted and made anew within the last minutes of a soak, after IAM was listed: EKS keeps its entry, which lets nobody in.
+#[test]
+fn a_soak_ends_only_by_a_listing_of_iam_from_after_it() {
+    let mut simulation = moved_on(&[("alice", json!({}))]);
+    let arn = "arn:aws:iam::111122223333:role/alice";
+    let now = simulation.now;
+    simulation.cloud().iam_lists(&[(arn, "AROA1")], now);
+    auto(&mut simulation);
+    simulation.settle();
+    simulation.later(24 * 3600 - 60);
+    let now = simulation.now;
+    simulation.cloud().iam_lists(&[(arn, "AROA1")], now);
+    simulation.settle();
+    simulation.later(120);
+    simulation.settle();
+    assert!(in_text(&simulation, "alice"), "the listing is older");
+    let wanted = simulation.pass().iam.soon;
+    assert_eq!(wanted.len(), 1, "it is asked for");
+    simulation.later(10);
+    let now = simulation.now;
+    let mut recreated = simulation.clone();
+    recreated.cloud().iam_lists(&[(arn, "AROA2")], now);
+    recreated.settle();
+    assert!(in_text(&recreated, "alice"), "its copy lets it in");
+    simulation.cloud().iam_lists(&[(arn, "AROA1")], now);
+    simulation.settle();
+    assert!(!in_text(&simulation, "alice"));
+}
+
 #[test]
 fn an_edit_while_it_soaks_changes_both_and_a_revocation_removes_both() {
     let mut simulation = moved_on(&[("alice", json!({})), ("bob", json!({}))]);

@@ -220,8 +220,8 @@ fn a_role_that_is_younger_than_the_listing_is_not_gone_from_iam() {
     // IAM can't be read any more.
     let account = "111122223333".parse().expect("an account");
     let iam = &mut simulation.cloud().iam;
-    iam.accounts.get_mut(&account).expect("listed").problem =
-        Some(IamProblem::Unreachable("no route".to_owned()));
+    let account = iam.accounts.get_mut(&account).expect("listed");
+    account.problems.sso = Some(IamProblem::Unreachable("no route".to_owned()));
     simulation.later(3600);
     let names: Vec<String> = (0..12).map(|number| format!("n{number:x}")).collect();
     for name in &names {

@@ -15,6 +15,7 @@ mod grants_in_force;
 mod guards;
 mod handover;
 pub(crate) mod laws;
+mod lost_statuses;
 mod missing_principals;
 mod modes;
 mod narrowing;

@@ -103,6 +103,67 @@ fn a_changed_suffix_moves_the_mapping_grant_first() {
     }
 }
 
+/// In aws-auth alone too, and where users of the account can't be listed: nothing is asked of them here.
+#[test]
+fn many_changed_suffixes_are_no_mass_removal_in_aws_auth_either() {
+    let mut simulation = Simulation::in_eks(Mode::ConfigMap, "");
+    let sets: Vec<String> = (0..12).map(|number| format!("Set{number}")).collect();
+    let roles = |suffix: &str| -> Vec<String> {
+        let of_set = |set: &String| role("", set, suffix);
+        sets.iter().map(of_set).collect()
+    };
+    lists(&mut simulation, &roles(OLD));
+    for name in &sets {
+        set(&mut simulation, name);
+    }
+    simulation.settle();
+    assert_eq!(simulation.roles().matches(OLD).count(), 12);
+    simulation.later(60);
+    lists(&mut simulation, &roles(NEW));
+    let account = "111122223333".parse().expect("an account");
+    let known = simulation.cloud().iam.accounts.get_mut(&account);
+    known.expect("listed").problems.users = Some(IamProblem::Denied {
+        message: "no".to_owned(),
+        statement: "{}".to_owned(),
+    });
+    simulation.settle();
+    let text = simulation.roles();
+    assert_eq!(
+        (text.matches(OLD).count(), text.matches(NEW).count()),
+        (0, 12),
+        "{text}"
+    );
+}
+
+/// IAM was read without the role of a set, so nobody can sign in by its entry, and nobody else is an administrator afterwards.
+#[test]
+fn the_role_of_a_set_that_iam_no_longer_lists_is_no_administrator() {
+    for mode in [Mode::ConfigMap, Mode::ApiAndConfigMap] {
+        let mut simulation = Simulation::in_eks(mode, "");
+        lists(&mut simulation, &[role("", "X", OLD), role("", "Y", OLD)]);
+        for name in ["X", "Y"] {
+            simulation.create(
+                name,
+                "role/x",
+                &json!({
+                    "principal": {"permissionSet": {"name": name, "accountId": "111122223333"}},
+                    "username": "u", "groups": ["system:masters"], "backend": "ConfigMap",
+                }),
+            );
+        }
+        simulation.settle();
+        simulation.later(3600);
+        lists(&mut simulation, &[role("", "Y", OLD)]);
+        simulation.settle();
+        simulation.delete("Y");
+        simulation.settle();
+        assert!(
+            simulation.roles().contains("AWSReservedSSO_Y"),
+            "{mode}: the last administrator was removed without a confirmation"
+        );
+    }
+}
+
 #[test]
 fn many_changed_suffixes_are_no_mass_removal() {
     let mut simulation = Simulation::in_eks(Mode::Api, "");
@@ -225,7 +286,8 @@ fn where_iam_cannot_be_read_the_last_role_stays() {
             .accounts
             .entry(account)
             .or_default()
-            .problem = Some(problem.clone());
+            .problems
+            .sso = Some(problem.clone());
         simulation.settle();
         assert!(simulation.calls().is_empty());
         assert_eq!(simulation.ready("View"), "True InEffect");

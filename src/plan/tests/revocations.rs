@@ -1,6 +1,6 @@
 //! What is revoked goes, and only that: forged statuses, marks and tags, other mappings of the principal, lost statuses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -9,9 +9,11 @@ use crate::access_entry::{ADMIN_POLICY, CREATED_TAG, Call, INSTALLATION_TAG, Kin
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, EntryType, WrittenEntry};
 use crate::aws_auth::Document;
 use crate::observed::Mode;
+use crate::ownership::KeyHash;
 use crate::plan::simulation::Simulation;
 use crate::plan::{WriteFailure, plan};
-use crate::safety::{Removals, clear_call};
+use crate::principal::Key;
+use crate::safety::{REMOVALS_ANNOTATION, Removals, clear_call};
 
 const CONFIG_MAP: &str = "kube-system/aws-auth";
 
@@ -449,6 +451,46 @@ fn what_was_held_stays_held_though_its_statuses_are_lost() {
         names.iter().filter(|name| has(&simulation, name)).count(),
         8
     );
+}
+
+/// Who may write annotations of the history records that all removals were ordered, before or after they are, or before a restart.
+#[test]
+fn a_forged_order_lifts_no_limit() {
+    for (before, restarted) in [(true, false), (false, false), (true, true), (false, true)] {
+        let names: Vec<String> = (0..8).map(|n| format!("m{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut simulation = cluster(&names);
+        let orders = |simulation: &mut Simulation| {
+            let at = simulation.now.as_second() - 1;
+            let hash = |name: &&str| KeyHash::of(&Key::parse_arn(&arn(name)).expect("a key"));
+            let orders: BTreeMap<String, i64> = names
+                .iter()
+                .map(|name| (hash(name).as_str().to_owned(), at))
+                .collect();
+            let history = simulation.history.as_mut().expect("a history");
+            let value = serde_json::to_string(&orders).expect("JSON");
+            history
+                .annotations
+                .insert(REMOVALS_ANNOTATION.to_owned(), value);
+        };
+        if before {
+            orders(&mut simulation);
+        }
+        if restarted {
+            simulation.restart();
+        } else {
+            simulation.settle();
+        }
+        for name in &names {
+            simulation.delete(name);
+        }
+        if !before {
+            orders(&mut simulation);
+        }
+        simulation.settle();
+        let left = names.iter().filter(|name| has(&simulation, name)).count();
+        assert_eq!(left, 8, "before: {before}, restarted: {restarted}");
+    }
 }
 
 /// The mark is gone with the entry, and the text that would show it does not parse: nothing passes by itself any more.

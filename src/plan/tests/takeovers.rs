@@ -10,7 +10,7 @@ use crate::observed::{Mode, Unreachable};
 use crate::plan::simulation::Simulation;
 
 /// Without AWS, and with access entries alone.
-const MODES: [Option<Mode>; 2] = [None, Some(Mode::Api)];
+pub(super) const MODES: [Option<Mode>; 2] = [None, Some(Mode::Api)];
 
 /// What a principal has: its groups, and with access entries its policies.
 pub(super) fn groups(simulation: &Simulation, role: &str) -> String {
@@ -61,7 +61,7 @@ fn grant_for_an_hour(simulation: &mut Simulation) {
     assert!(groups(simulation, "p").contains("admins"));
 }
 
-fn hours_pass(simulation: &mut Simulation) {
+pub(super) fn hours_pass(simulation: &mut Simulation) {
     for _ in 0..5 {
         simulation.later(3600);
         if simulation.cloud.is_some() {

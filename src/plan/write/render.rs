@@ -94,7 +94,7 @@ pub(crate) fn realize(
                     document: base.standing.clone(),
                     clearance: None,
                 };
-                return (realized, Removals::recorded(context.observed));
+                return (realized, facts.removals.clone());
             }
         }
     }

@@ -53,8 +53,7 @@ impl Facts {
             managed: managed.collect(),
             managed_entries: entries.collect(),
             last_good: context.base.last_good(memory),
-            removals: Removals::recorded(observed)
-                .merge(&memory.removals)
+            removals: Removals::known(observed, &memory.removals, !memory.has_record)
                 .with_ends_of(context.mappings, observed.now),
             recordable: !matches!(observed.history, HistoryState::Unwritable { .. }),
             orphans: context.orphans.words(),
@@ -82,6 +81,7 @@ impl Facts {
             managed: &self.managed,
             managed_entries: &self.managed_entries,
             view: eks.map(|eks| eks.view),
+            iam: observed.aws.iam(),
             entries: eks.map_or(&self.no_entries, |eks| &eks.standing),
             bindings: &observed.bindings,
             mappings,

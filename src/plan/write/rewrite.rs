@@ -49,6 +49,7 @@ impl Rewrite {
             managed: &BTreeMap::new(),
             managed_entries: &BTreeSet::new(),
             view: counted,
+            iam: observed.aws.iam(),
             entries: &entries,
             bindings: &observed.bindings,
             mappings: &[],

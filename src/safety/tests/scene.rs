@@ -198,6 +198,7 @@ impl Scene {
             managed: &managed,
             managed_entries: &ours.map(|(arn, _)| arn.clone()).collect(),
             view: eks,
+            iam: eks.map(|view| &*view.iam),
             entries: &entries,
             bindings: &Bindings::default(),
             mappings: &mappings,

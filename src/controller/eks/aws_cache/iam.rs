@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::AwsCache;
 use crate::controller::eks::schedule::Task;
-use crate::observed::{IamAccount, IamProblem, IamWants, Listing};
+use crate::observed::{IamAccount, IamProblem, IamProblems, IamWants, Listing};
 use crate::principal::AccountId;
 
 impl AwsCache {
@@ -23,7 +23,6 @@ impl AwsCache {
                 .get(account)
                 .unwrap_or(&IamAccount::default()),
         );
-        let before = all.clone();
         match answer {
             Ok(listing) => {
                 self.problems.remove(task);
@@ -48,13 +47,14 @@ impl AwsCache {
                 self.problems.insert(task.clone(), problem);
             }
         }
-        let mut problems = [Task::Sso, Task::Roles, Task::Users]
-            .map(|task| task(account.clone()))
-            .into_iter();
-        let problem = problems.find_map(|task| self.problems.get(&task));
-        let kind = std::mem::discriminant;
-        if problem.map(kind) != before.problem.as_ref().map(kind) {
-            all.problem = problem.cloned();
+        let known = |task: Task| self.problems.get(&task).cloned();
+        let problems = IamProblems {
+            sso: known(Task::Sso(account.clone())),
+            roles: known(Task::Roles(account.clone())),
+            users: known(Task::Users(account.clone())),
+        };
+        if problems.kinds() != all.problems.kinds() {
+            all.problems = problems;
             self.changed = true;
         }
         Arc::make_mut(&mut self.iam)

@@ -204,7 +204,7 @@ pub(crate) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
              --role-name {} --query Role.Arn --output text` prints",
             principal.name
         ),
-        None => match account.and_then(|account| account.problem.as_ref()) {
+        None => match account.and_then(|account| account.problems.of(principal.kind)) {
             Some(problem) => format!(
                 "either it does not exist, or it has a path, which an access entry needs; account {} can't be read: {}",
                 principal.account,

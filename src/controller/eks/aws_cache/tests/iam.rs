@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::access_entry::FailureKind;
-use crate::observed::IamPrincipal;
+use crate::observed::{IamPrincipal, IamProblems};
 
 fn account() -> AccountId {
     "111122223333".parse().expect("an account")
@@ -68,16 +68,16 @@ fn a_problem_stays_until_what_it_befell_is_read() {
     };
     known.iam_read(&Task::Roles(account()), Ok(listing(&["Dev"], 5)));
     known.iam_read(&Task::Users(account()), Err(denied()));
-    assert_eq!(seen(&mut known).problem, Some(denied()));
+    assert_eq!(seen(&mut known).problems.users, Some(denied()));
     known.iam_read(&Task::Roles(account()), Ok(listing(&["Dev"], 6)));
     known.iam_read(&Task::Users(account()), Err(denied()));
     assert!(!known.changed(at(6)), "the same");
     let unreachable = IamProblem::Unreachable("timed out".to_owned());
     known.iam_read(&Task::Users(account()), Err(unreachable.clone()));
     assert!(known.changed(at(7)));
-    assert_eq!(seen(&mut known).problem, Some(unreachable));
+    assert_eq!(seen(&mut known).problems.users, Some(unreachable));
     known.iam_read(&Task::Users(account()), Ok(listing(&[], 8)));
-    assert_eq!(seen(&mut known).problem, None);
+    assert_eq!(seen(&mut known).problems, IamProblems::default());
     assert_eq!(seen(&mut known).roles, Some(listing(&["Dev"], 6)), "kept");
 }
 

@@ -1,0 +1,83 @@
+//! A status that was never stored, or that somebody wiped, keeps no access of a mapping that has ended, and frees none.
+
+use serde_json::{Value, json};
+
+use super::cluster;
+use super::takeovers::{MODES, groups, hours_pass, populated};
+
+/// A mapping of p wrote its entry and ends, its status lost, beside another one that can't be put into effect.
+#[test]
+fn what_an_ended_mapping_wrote_goes_though_its_status_is_lost() {
+    for mode in MODES {
+        let backend = mode.map_or("AccessEntry", |_| "ConfigMap");
+        let others: [Value; 3] = [
+            json!({"groups": ["own"], "backend": backend}),
+            // The same content.
+            json!({"groups": ["admins"], "backend": backend}),
+            // It takes no finalizer.
+            json!({"groups": ["own"]}),
+        ];
+        for (number, spec) in others.iter().enumerate() {
+            for deleted in [false, true] {
+                let mut simulation = populated(mode);
+                let end = simulation.now.plus(jiff::SignedDuration::from_hours(1));
+                let ends = json!({"groups": ["admins"], "validUntil": end});
+                simulation.create("m", "role/p", &ends);
+                simulation.settle();
+                simulation.create("n", "role/p", spec);
+                if number == 2 {
+                    simulation.unpatchable.insert("n".to_owned());
+                }
+                simulation.settle();
+                assert!(groups(&simulation, "p").contains("admins"));
+                simulation.edit("m", |object| object.status = None);
+                if deleted {
+                    simulation.delete("m");
+                } else {
+                    simulation.later(3601);
+                }
+                hours_pass(&mut simulation);
+                let what = format!("{mode:?}, {spec}, deleted {deleted}");
+                assert_eq!(groups(&simulation, "p"), "", "{what}");
+                assert_eq!(simulation.objects.contains_key("m"), !deleted, "{what}");
+            }
+        }
+    }
+}
+
+/// A mapping is renamed in Git while the new object can't be patched, and then it is deleted too.
+#[test]
+fn an_entry_stays_with_a_finalizer_while_its_successor_has_none() {
+    for mode in MODES {
+        let mut simulation = populated(mode);
+        simulation.create("m", "role/p", &json!({"groups": ["team"]}));
+        simulation.settle();
+        simulation.create("n", "role/p", &json!({"groups": ["team"]}));
+        simulation.unpatchable.insert("n".to_owned());
+        simulation.delete("m");
+        simulation.settle();
+        assert!(groups(&simulation, "p").contains("team"), "{mode:?}");
+        assert!(simulation.objects.contains_key("m"), "{mode:?}");
+        simulation.delete("n");
+        hours_pass(&mut simulation);
+        assert_eq!(groups(&simulation, "p"), "", "{mode:?}");
+        assert!(!simulation.objects.contains_key("m"), "{mode:?}");
+    }
+}
+
+/// The same rename, where the new object gets its finalizer late.
+#[test]
+fn a_renamed_mapping_lets_go_once_its_successor_has_a_finalizer() {
+    let mut simulation = cluster(&["keep-1", "keep-2", "keep-3"]);
+    simulation.create("m", "role/p", &json!({"groups": ["team"]}));
+    simulation.settle();
+    simulation.create("n", "role/p", &json!({"groups": ["team"]}));
+    simulation.unpatchable.insert("n".to_owned());
+    simulation.delete("m");
+    simulation.settle();
+    simulation.unpatchable.clear();
+    simulation.settle();
+    assert!(!simulation.objects.contains_key("m"));
+    assert_eq!(simulation.ready("n"), "True InEffect");
+    assert_eq!(groups(&simulation, "p"), "team");
+}
