@@ -130,7 +130,7 @@ fn to_both(migration: &Migration, flags: &str) -> Instruction {
         )
         .command(format!("identity-mapper migrate apply --confirm {name}{flags}"));
     if continues {
-        step.note("this command also does the next step")
+        step.note("the command then continues with the next step")
     } else {
         step
     }

@@ -171,6 +171,12 @@ fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
         }));
     };
     let why = format!("{why}, so its access entry may still grant access");
+    let why = match &view.plan.observed.aws {
+        AwsState::Off => {
+            format!("{why}; start the operator with --cluster-name to have the entry removed")
+        }
+        AwsState::Unproven { .. } | AwsState::Unknown { .. } | AwsState::Known(_) => why,
+    };
     Some(Block::held(
         Confirmation::UnverifiedRemoval,
         Reason::RemovalNeedsConfirmation,

@@ -113,6 +113,8 @@ async fn told_by_a_queue() {
     a_change_is_repaired_at_once_and_its_author_named(&stage).await;
     who_deleted_an_entry_is_named(&stage).await;
     who_changed_policies_is_named(&stage).await;
+    who_removed_tags_is_named(&stage).await;
+    a_flood_of_events_stops_no_removal(&stage).await;
     a_queue_that_can_not_be_read_is_told(&stage).await;
 }
 
@@ -195,6 +197,49 @@ async fn who_changed_policies_is_named(stage: &Stage) {
         )
         .await;
     }
+}
+
+/// Without our tags an entry would count as unmanaged.
+async fn who_removed_tags_is_named(stage: &Stage) {
+    let arn = stage.establish("untagged", json!({})).await;
+    stage.untag_by_hand(&arn);
+    eventually("who removed the tags is told", PATIENT, async || {
+        let drift = stage.object("untagged").await.status.unwrap().last_drift;
+        match &drift {
+            Some(found) if found.manager.contains("assumed-role/Console/alice") => Ok(()),
+            _ => Err(drift),
+        }
+    })
+    .await;
+    let tags = &stage.entry(&arn).expect("an access entry").tags;
+    assert!(
+        tags.contains_key("identity-mapper.dev/installation"),
+        "{tags:?}"
+    );
+}
+
+/// Each event about the principal makes what is known of its entry doubtful.
+async fn a_flood_of_events_stops_no_removal(stage: &Stage) {
+    let arn = stage.establish("flooded", json!({})).await;
+    let mark = stage.mark();
+    stage.cluster.delete("flooded").await;
+    eventually("the entry is gone", PATIENT, async || {
+        if let Some(entry) = stage.entry(&arn) {
+            let tags = json!({ "resourceArn": entry.arn, "tags": { "noise": "1" } });
+            // It may go in this moment.
+            drop(stage.eks.by_hand("TagResource", tags));
+            return Err(stage.calls());
+        }
+        Ok(())
+    })
+    .await;
+    stage.gone("flooded").await;
+    let log = stage.eks.log();
+    let looks = log.since(mark).iter().filter(|call| {
+        call.operation == "DescribeAccessEntry" && call.principal.as_deref() == Some(arn.as_str())
+    });
+    let looks = looks.count();
+    assert!(looks <= 4, "{looks} looks at it");
 }
 
 /// A contested entry backs off to once a minute: each round may take access away.
