@@ -441,11 +441,10 @@ async fn no_access_is_lost_in_a_storm_of_faults_that_ends_as_declared() {
         let called = calls.any(|it| it.service == service && it.operation != OF_LOGINS);
         assert!(called, "no replica called {service:?}");
     }
-    for number in 0..2 {
-        let (before, after, most) = (before[number], after[number], most[number]);
+    for ((before, after), most) in before.into_iter().zip(after).zip(most) {
         assert!(
             after < before + GROWTH && most < LIMIT,
-            "{number}: {before} {after} {most}"
+            "{before} {after} {most}"
         );
     }
     let mut leaders = 0;

@@ -66,10 +66,19 @@ pub(super) const EFFECTS: [&str; 32] = [
 pub(super) const ANYWHERE: [&str; 2] = ["DeleteMessageBatch", "patch events"];
 
 /// The effects that a scenario may have, and no others. The first scenario that has an effect here has it each time.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn of(scenario: Scenario) -> &'static [&'static str] {
     match scenario {
         Scenario::Started => &[HISTORY, "create events", TEXT, ADDED, STATUS],
-        Scenario::Created => &["create configmaps aws-auth", "create events", ADDED, STATUS],
+        // What is declared a moment later may need a write of its own.
+        Scenario::Created => &[
+            "create configmaps aws-auth",
+            "create events",
+            COPY,
+            TEXT,
+            ADDED,
+            STATUS,
+        ],
         Scenario::Repaired => &["create events", TEXT, COPY, "patch events", STATUS],
         Scenario::Granted | Scenario::Adopted => &["create events", COPY, TEXT, ADDED, STATUS],
         Scenario::Changed | Scenario::MarkLost | Scenario::Suspended => {
@@ -183,6 +192,8 @@ pub(super) fn of(scenario: Scenario) -> &'static [&'static str] {
         Scenario::BothDeleted => &[
             "DeleteAccessEntry",
             "create events",
+            COPY,
+            REMOVALS,
             COPY_AND_REMOVALS,
             TEXT,
             REMOVED,
@@ -196,6 +207,7 @@ pub(super) fn of(scenario: Scenario) -> &'static [&'static str] {
             "TagResource",
             MANAGED_AGAIN,
             "create events",
+            COPY,
             TEXT,
             ADDED,
             STATUS,

@@ -214,6 +214,7 @@ impl Scenario {
     }
 
     /// Brings about what was before. The operator runs, unless a command does all.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub(super) async fn prepare(self, stage: &Stage<'_>) {
         let in_aws_auth = json!({"username": "ben", "backend": "ConfigMap"});
         let ann = ("ann", json!({"username": "ann"}));

@@ -242,7 +242,6 @@ async fn failover(latency: Duration) -> Duration {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "shown with --nocapture")]
 async fn after_a_crash_the_other_works_within_ten_seconds_or_twenty_where_eks_is_slow() {
     let (took, slowly) = futures::join!(failover(Duration::ZERO), failover(SLOWLY));
     println!("{took:.1?}, where EKS is slow {slowly:.1?}");
