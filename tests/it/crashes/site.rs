@@ -291,13 +291,18 @@ impl<'a> Stage<'a> {
 
     /// Ends the operator as a kubelet does and starts the next one, unless it dies on its way: then whoever sees that does.
     pub(super) async fn renew(&self) {
-        let asked = self.operator.borrow_mut().as_mut().map(|it| {
-            it.signal("TERM");
-            it.pid()
+        // One that has just died may not have been started again.
+        let asked = eventually("an operator runs", LONG, async || {
+            let mut operator = self.operator.borrow_mut();
+            operator.as_mut().map(|it| {
+                it.signal("TERM");
+                it.pid()
+            })
         });
+        let asked = asked.await;
         let ended = eventually("the operator ends", LONG, async || {
             let mut operator = self.operator.borrow_mut();
-            let operator = operator.as_mut().filter(|it| Some(it.pid()) == asked);
+            let operator = operator.as_mut().filter(|it| it.pid() == asked);
             operator.and_then(Operator::exited)
         });
         tokio::select! {
