@@ -1,5 +1,6 @@
 //! The chart: what helm makes of it is installed on a real API server and does what it says.
 
+mod availability;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,38 +1,47 @@
-//! Everything goes wrong at once, between the operator and the API server and between the operator and AWS, while people go on
-//! declaring: nobody who is declared throughout is without access, nothing is lost, nothing is written twice, and once the storm is
-//! over everything is as declared.
+//! Everything goes wrong at once, between two replicas and the API server and between them and AWS, while people go on declaring and
+//! the leadership changes: nobody who is declared throughout is without access, nothing is lost, nothing is written twice, and once the
+//! storm is over everything is as declared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::ResourceExt as _;
 use kube::api::PostParams;
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::logins::enters;
 use crate::scenarios::NO_TIMER;
-use crate::scenarios::entries::stage::{ACCOUNT, CLUSTER, world_of};
+use crate::scenarios::entries::stage::{ACCOUNT, CLUSTER, OTHER, world_of};
 use crate::support::eks::{Caller, Eks, Gate, Mode, Service};
 use crate::support::mappings::{FOREIGN, SOON, condition, role};
+use crate::support::operator::ELECTED;
 use crate::support::power::{Caller as Watched, Power, Witness};
 use crate::support::programs::operator_binary;
 use crate::support::proxy::{Fault, On, Proxy};
+use crate::support::rights::NAMESPACE;
 use crate::support::versions::{Versions, principals, without};
 use crate::support::{Cluster, Logins, Operator, eventually};
 
 const SEED: u64 = 20_261_129;
 /// As long as it lasts.
 const STORM: Duration = Duration::from_secs(40);
+/// So long after it began the leader is stopped.
+const DEPOSED: Duration = Duration::from_secs(8);
 /// As often as people do something.
 const EVERY: Duration = Duration::from_millis(700);
 /// For what follows it. A watch that hangs is given up after 40 s, and a call to EKS that is not answered counts for half a minute more.
 const LONG: Duration = Duration::from_mins(5);
+/// Declared from before until after, of an account whose IAM is read through a role there.
+const FAR: &str = "far";
 /// Declared from before until after, half of them in each backend.
 const KEPT: [&str; 8] = ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"];
-/// The most that the operator may take more than before, and the chart's limit.
+/// What only the authenticator calls.
+const OF_LOGINS: &str = "GetCallerIdentity";
+/// The most that a replica may take more than before, and the chart's limit.
 const GROWTH: u64 = 48 << 20;
 const LIMIT: u64 = 256 << 20;
 
@@ -56,7 +65,8 @@ fn backend(number: usize) -> &'static str {
 struct Sea {
     cluster: Cluster,
     eks: Eks,
-    proxy: Proxy,
+    /// One for each replica.
+    proxies: [Proxy; 2],
     witness: Witness,
     logins: Logins,
     refusals: Mutex<Vec<String>>,
@@ -85,28 +95,78 @@ impl Sea {
         for number in 0..100 {
             world.role(ACCOUNT, "/", &format!("s{number:02}"));
         }
+        world.role(OTHER, "/", FAR);
+        world.assumable_role(OTHER, "/", "reader", None);
         world.attach_queue("changes");
         let eks = Eks::start(world).await;
         let witness = Witness::start(&cluster, &eks, BTreeMap::new()).await;
         let logins = Logins::start(&cluster, &eks).await;
-        let proxy = Proxy::start(&cluster, &Gate::default()).await;
+        let gate = Gate::default();
+        let proxies = [
+            Proxy::start(&cluster, &gate).await,
+            Proxy::start(&cluster, &gate).await,
+        ];
         Self {
             cluster,
             eks,
-            proxy,
+            proxies,
             witness,
             logins,
             refusals: Mutex::default(),
         }
     }
 
-    async fn operator(&self) -> Operator {
+    async fn replica(&self, proxy: &Proxy) -> Operator {
         let kubeconfig = self.cluster.operator_kubeconfig().await;
-        let kubeconfig = self.proxy.kubeconfig(&self.cluster, &kubeconfig);
+        let kubeconfig = proxy.kubeconfig(&self.cluster, &kubeconfig);
         let way = [("KUBECONFIG".into(), kubeconfig.into())];
         let queue = format!("--queue-url={}", self.eks.queue_url());
-        let args = ["--propagation=1s", "--listing-period=10s", &queue];
+        let account = format!("--iam-account={OTHER}");
+        let args = [
+            "--propagation=1s",
+            "--listing-period=10s",
+            "--iam-role=arn:aws:iam::{account}:role/reader",
+            &account,
+            &queue,
+        ];
+        let args = [&ELECTED[..], &args].concat();
         Operator::start_by(&self.cluster, &self.eks, &operator_binary(), &way, &args).await
+    }
+
+    /// Two replicas, of which the first leads.
+    async fn replicas(&self) -> [Operator; 2] {
+        let first = self.replica(&self.proxies[0]).await;
+        eventually("the first one leads", SOON, async || leads(&first).await).await;
+        [first, self.replica(&self.proxies[1]).await]
+    }
+
+    /// How often the Lease has changed hands.
+    async fn transitions(&self) -> i32 {
+        let leases: Api<Lease> = Api::namespaced(self.cluster.admin(), NAMESPACE);
+        let lease = leases.get("identity-mapper").await.unwrap();
+        lease.spec.unwrap().lease_transitions.unwrap_or_default()
+    }
+
+    /// The leader is stopped until the other replica leads, and wakes up with all that it had to do. From then on both are alive at any
+    /// time, for ever.
+    async fn depose(&self, replicas: &mut [Operator; 2]) {
+        tokio::time::sleep(DEPOSED).await;
+        let [first, second] = replicas;
+        let (leader, standby) = if leads(first).await {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        leader.signal("STOP");
+        eventually("the other one leads", STORM, async || leads(standby).await).await;
+        leader.signal("CONT");
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            for replica in [&*leader, &*standby] {
+                assert_eq!(replica.probe("/livez").await, 200, "{}", replica.log());
+            }
+        }
     }
 
     fn caller(&self, name: &str) -> Caller {
@@ -115,21 +175,25 @@ impl Sea {
 
     /// Everything at once.
     fn rise(&self) {
-        let mut faults = self.proxy.faults();
-        faults.seed(SEED);
-        faults.latency = Duration::from_millis(300);
-        for fault in Fault::ALL {
-            let share = match fault {
-                Fault::WatchDrop | Fault::StaleList => 0.3,
-                Fault::GoneLater => 0.15,
-                Fault::Gone => 0.1,
-                _ => 0.03,
-            };
-            faults.put(On::Any, fault, share);
+        for (seed, proxy) in (SEED..).zip(&self.proxies) {
+            let mut faults = proxy.faults();
+            faults.seed(seed);
+            faults.latency = Duration::from_millis(300);
+            for fault in Fault::ALL {
+                let share = match fault {
+                    Fault::WatchDrop | Fault::StaleList => 0.3,
+                    Fault::GoneLater => 0.15,
+                    Fault::Gone => 0.1,
+                    _ => 0.03,
+                };
+                faults.put(On::Any, fault, share);
+            }
         }
         let mut knobs = self.eks.knobs();
         knobs.seed(SEED);
-        knobs.unreliable = BTreeSet::from([Service::Eks, Service::Iam, Service::Sqs]);
+        knobs.unreliable = Service::ALL.into();
+        // The authenticator asks it at each login, and refuses whom it can't ask about.
+        knobs.spared = [OF_LOGINS.to_owned()].into();
         knobs.throttled = 0.1;
         knobs.server_errors = 0.1;
         knobs.timeouts = 0.05;
@@ -141,7 +205,9 @@ impl Sea {
     }
 
     fn calm(&self) {
-        self.proxy.faults().calm();
+        for proxy in &self.proxies {
+            proxy.faults().calm();
+        }
         let mut knobs = self.eks.knobs();
         knobs.throttled = 0.0;
         knobs.server_errors = 0.0;
@@ -244,6 +310,11 @@ impl Sea {
     }
 }
 
+async fn leads(replica: &Operator) -> bool {
+    let metrics = replica.metrics().await;
+    Operator::metric(&metrics, "identity_mapper_leader", &[]) == Some(1.0)
+}
+
 /// Whether the mapping of this number is deleted once so many are made.
 fn is_deleted(made: usize, number: usize) -> bool {
     number.is_multiple_of(5) && made >= number + 9
@@ -252,7 +323,7 @@ fn is_deleted(made: usize, number: usize) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_access_is_lost_in_a_storm_of_faults_that_ends_as_declared() {
     let sea = Sea::set().await;
-    let mut operator = sea.operator().await;
+    let mut replicas = sea.replicas().await;
     for (number, name) in KEPT.into_iter().enumerate() {
         sea.cluster.declare(name, spec(name, backend(number))).await;
     }
@@ -270,14 +341,19 @@ async fn no_access_is_lost_in_a_storm_of_faults_that_ends_as_declared() {
         })
         .await;
     }
-    let before = memory(&operator, "VmRSS");
+    let far = json!({"principal": {"arn": format!("arn:aws:iam::{OTHER}:role/{FAR}")}, "username": FAR, "backend": "ConfigMap"});
+    sea.cluster.establish(FAR, far).await;
+    let before = replicas.each_ref().map(|it| memory(it, "VmRSS"));
     let versions = Versions::of(&sea.cluster).await;
 
+    let (terms, risen) = (sea.transitions().await, sea.eks.log().mark());
     sea.rise();
     let (made, by_person) = tokio::select! {
         done = sea.live() => done,
         () = sea.visit() => unreachable!("for ever"),
+        () = sea.depose(&mut replicas) => unreachable!("for ever"),
     };
+    let terms = sea.transitions().await - terms;
     sea.calm();
     let calm = Instant::now();
     let gone = |number: usize| is_deleted(made, number);
@@ -308,7 +384,7 @@ async fn no_access_is_lost_in_a_storm_of_faults_that_ends_as_declared() {
             })
             .await;
         }
-        for name in KEPT {
+        for name in KEPT.into_iter().chain([FAR]) {
             sea.cluster.ready(name).await;
         }
     };
@@ -329,7 +405,7 @@ async fn no_access_is_lost_in_a_storm_of_faults_that_ends_as_declared() {
         .map(|number| format!("s{number:02}"))
         .collect();
     expected.extend(KEPT.into_iter().step_by(2).map(str::to_owned));
-    expected.extend(["nodes", "s99"].map(str::to_owned));
+    expected.extend(["nodes", FAR, "s99"].map(str::to_owned));
     assert_eq!(standing, expected);
 
     let all = versions.until(&last.resource_version().unwrap()).await;
@@ -337,24 +413,50 @@ async fn no_access_is_lost_in_a_storm_of_faults_that_ends_as_declared() {
     sea.witness.acquit(&sea.eks).await;
     let refusals = sea.refusals.lock().unwrap().clone();
     assert!(refusals.is_empty(), "{}", refusals.join("\n"));
-    let (after, most) = (memory(&operator, "VmRSS"), memory(&operator, "VmHWM"));
-    let met = sea.proxy.faults().met().clone();
+    let after = replicas.each_ref().map(|it| memory(it, "VmRSS"));
+    let most = replicas.each_ref().map(|it| memory(it, "VmHWM"));
+    let mut met: BTreeMap<Fault, usize> = BTreeMap::new();
+    for proxy in &sea.proxies {
+        for (fault, count) in proxy.faults().met() {
+            *met.entry(*fault).or_default() += count;
+        }
+    }
+    let megabytes = |bytes: [u64; 2]| bytes.map(|it| it >> 20);
     println!(
-        "{made} mappings, {} versions, converged {took:?} after the storm; memory {} MB before, {} MB after, {} MB at most; {met:?}",
+        "{made} mappings, {} versions, {terms} changes of the leader, converged {took:?} after the storm; memory in MB {:?} before, {:?} \
+            after, {:?} at most; {} faults, {met:?}",
         all.len(),
-        before >> 20,
-        after >> 20,
-        most >> 20
+        megabytes(before),
+        megabytes(after),
+        megabytes(most),
+        met.values().sum::<usize>(),
     );
     for fault in Fault::ALL {
         assert!(met.contains_key(&fault), "{fault:?} befell nothing");
     }
-    assert!(
-        after < before + GROWTH && most < LIMIT,
-        "{before} {after} {most}"
-    );
-    assert!(operator.exited().is_none());
-    assert!(operator.stop().await.0.success());
+    assert!(terms > 0, "one replica led throughout");
+    for service in Service::ALL {
+        let log = sea.eks.log();
+        let mut calls = log.since(risen).iter().filter(|it| !it.by_hand);
+        let called = calls.any(|it| it.service == service && it.operation != OF_LOGINS);
+        assert!(called, "no replica called {service:?}");
+    }
+    for ((before, after), most) in before.into_iter().zip(after).zip(most) {
+        assert!(
+            after < before + GROWTH && most < LIMIT,
+            "{before} {after} {most}"
+        );
+    }
+    let mut leaders = 0;
+    for replica in &mut replicas {
+        assert!(replica.exited().is_none());
+        assert_eq!(replica.probe("/livez").await, 200);
+        leaders += usize::from(leads(replica).await);
+    }
+    assert_eq!(leaders, 1);
+    for replica in replicas {
+        assert!(replica.stop().await.0.success());
+    }
 }
 
 /// The API server answers 409 to a forced apply of a status, too, where others write the object faster than it tries again.

@@ -149,12 +149,6 @@ impl EksDriver {
             }
         }
         self.schedule.mode(after, now);
-        if let Some(since) = &mut self.waits
-            && before.is_none()
-            && after.is_some()
-        {
-            *since = now;
-        }
     }
 
     fn take_in_call(

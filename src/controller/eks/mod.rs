@@ -50,8 +50,8 @@ use crate::observed::{AwsState, Feature, IamProblem, IamWants, Kept, Listing, Mo
 use crate::plan::EntryWork;
 use crate::principal::{Key, SSO_PATH};
 
-/// The first pass waits so long for the mode, and then so long for the first listings, so that no status tells for a moment what
-/// is not so. It waits no longer: aws-auth must be kept also when AWS can't be reached.
+/// The first pass waits so long for the mode and the first listings together, so that no status tells for a moment what is not so. It waits
+/// no longer: aws-auth must be kept also when AWS can't be reached, and a new leader has to be at work within 20 s after a crash.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// So late after it was judged a change may be sent. One that fails is planned and judged anew.
@@ -155,7 +155,7 @@ pub(super) struct EksDriver {
     queue: Option<Polling>,
     reads: FuturesUnordered<BoxFuture<'static, EksAnswer>>,
     calls: FuturesUnordered<BoxFuture<'static, EksAnswer>>,
-    /// Since when the first pass waits for the mode, or for the listings; `None`: it waits no more.
+    /// Since when the first pass waits for the mode and the listings; `None`: it waits no more.
     waits: Option<Instant>,
     /// Whether it is known what the mappings want to know of IAM.
     iam_asked: bool,

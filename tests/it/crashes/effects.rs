@@ -1,24 +1,50 @@
-//! Everything that lasts beyond the process that did it, by its name: what is asked of the API server by verb, resource and, of
-//! `ConfigMap`s, name; what is asked of AWS by its operation.
-
-use std::collections::BTreeSet;
-
-use k8s_openapi::api::rbac::v1::PolicyRule;
+//! Everything that lasts beyond the process that did it, by its name: what is asked of the API server by verb, resource, of
+//! `ConfigMap`s name, and the part that is written where parts mean different things; what is asked of AWS by its operation.
 
 use super::scenarios::Scenario;
-use crate::support::rights::Rules;
+use crate::support::eks::Side;
+
+const STATUS: &str = "patch identitymappings/status";
+const ADDED: &str = "patch identitymappings (finalizer added)";
+const REMOVED: &str = "patch identitymappings (finalizer removed)";
+const TEXT: &str = "patch configmaps aws-auth";
+const HISTORY: &str = "create configmaps aws-auth-history";
+/// What was kept of the text before.
+const COPY: &str = "patch configmaps aws-auth-history (copy)";
+/// The removals of the last minutes, which a restart must not forget.
+const REMOVALS: &str = "patch configmaps aws-auth-history (removals)";
+const COPY_AND_REMOVALS: &str = "patch configmaps aws-auth-history (copy, removals)";
+/// What is kept of the cluster for the time when EKS can't be reached.
+const CLUSTER: &str = "patch configmaps aws-auth-history (cluster)";
+const HANDOVER: &str = "patch configmaps aws-auth-history (handover)";
+const RELEASED: &str = "patch configmaps aws-auth-history (released)";
+const MANAGED_AGAIN: &str = "patch configmaps aws-auth-history (copy, no released)";
+const ANSWERED: &str = "patch configmaps aws-auth-history (no ping)";
+
+/// What a leader does again and again, without an end.
+pub(super) const RENEWAL: &str = "update leases (renewed)";
 
 /// All effects. One that is not here fails the test of the scenario that has it; so does one that no scenario has.
-pub(super) const EFFECTS: [&str; 19] = [
+pub(super) const EFFECTS: [&str; 32] = [
     // The operator's.
     "create configmaps aws-auth",
-    "create configmaps aws-auth-history",
+    HISTORY,
     "create events",
-    "patch configmaps aws-auth",
-    "patch configmaps aws-auth-history",
+    "create leases",
+    TEXT,
+    COPY,
+    COPY_AND_REMOVALS,
+    REMOVALS,
+    CLUSTER,
+    MANAGED_AGAIN,
+    ANSWERED,
     "patch events",
-    "patch identitymappings",
-    "patch identitymappings/status",
+    ADDED,
+    REMOVED,
+    STATUS,
+    RENEWAL,
+    "update leases (taken)",
+    "update leases (released)",
     "AssociateAccessPolicy",
     "CreateAccessEntry",
     "DeleteAccessEntry",
@@ -28,122 +54,180 @@ pub(super) const EFFECTS: [&str; 19] = [
     "UntagResource",
     "UpdateAccessEntry",
     // Those of commands alone.
+    HANDOVER,
+    RELEASED,
     "create clusterrolebindings",
+    "create identitymappings",
     "delete clusterrolebindings",
     "UpdateClusterConfig",
-];
-
-/// Finalizer, history, text, status, event: what a change of aws-auth may have.
-const TEXT: &[&str] = &[
-    "create events",
-    "patch configmaps aws-auth",
-    "patch configmaps aws-auth-history",
-    "patch identitymappings",
-    "patch identitymappings/status",
-];
-
-/// What a new access entry may have.
-const ENTRY: &[&str] = &[
-    "AssociateAccessPolicy",
-    "CreateAccessEntry",
-    "DeleteMessageBatch",
-    "TagResource",
-    "create events",
-    "patch identitymappings",
-    "patch identitymappings/status",
-];
-
-/// What an access entry that goes may have. Its removal is counted in the history.
-const ENTRY_REMOVED: &[&str] = &[
-    "CreateAccessEntry",
-    "DeleteAccessEntry",
-    "DeleteMessageBatch",
-    "TagResource",
-    "create events",
-    "patch configmaps aws-auth-history",
-    "patch identitymappings",
-    "patch identitymappings/status",
 ];
 
 /// What any scenario may have: messages that came before are deleted, and an event that came before is counted once more.
 pub(super) const ANYWHERE: [&str; 2] = ["DeleteMessageBatch", "patch events"];
 
 /// The effects that a scenario may have, and no others. The first scenario that has an effect here has it each time.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn of(scenario: Scenario) -> &'static [&'static str] {
     match scenario {
-        Scenario::Started => &[
-            "create configmaps aws-auth-history",
-            "create events",
-            "patch configmaps aws-auth",
-            "patch identitymappings",
-            "patch identitymappings/status",
-        ],
+        Scenario::Started => &[HISTORY, "create events", TEXT, ADDED, STATUS],
+        // What is declared a moment later may need a write of its own.
         Scenario::Created => &[
             "create configmaps aws-auth",
             "create events",
-            "patch identitymappings",
-            "patch identitymappings/status",
+            COPY,
+            TEXT,
+            ADDED,
+            STATUS,
         ],
-        Scenario::Repaired => &[
+        Scenario::Repaired => &["create events", TEXT, COPY, "patch events", STATUS],
+        Scenario::Granted | Scenario::Adopted => &["create events", COPY, TEXT, ADDED, STATUS],
+        Scenario::Changed | Scenario::MarkLost | Scenario::Suspended => {
+            &["create events", COPY, TEXT, STATUS]
+        }
+        Scenario::Revoked => &["create events", COPY_AND_REMOVALS, TEXT, REMOVED, STATUS],
+        Scenario::Retained => &["create events", COPY, TEXT, REMOVED, STATUS],
+        Scenario::Expired => &[
             "create events",
-            "patch configmaps aws-auth",
-            "patch configmaps aws-auth-history",
-            "patch events",
-            "patch identitymappings/status",
+            COPY,
+            COPY_AND_REMOVALS,
+            TEXT,
+            ADDED,
+            STATUS,
         ],
-        Scenario::Granted
-        | Scenario::Changed
-        | Scenario::Revoked
-        | Scenario::MarkLost
-        | Scenario::Adopted
-        | Scenario::Suspended
-        | Scenario::Retained
-        | Scenario::Expired
-        | Scenario::Many
-        | Scenario::Broken
-        | Scenario::RolledBack => TEXT,
-        Scenario::EntryGranted | Scenario::Made | Scenario::EntryRepaired => ENTRY,
-        Scenario::EntryChanged | Scenario::MadeForAdministrators => &[
+        Scenario::Many => &[
+            "create events",
+            COPY,
+            COPY_AND_REMOVALS,
+            TEXT,
+            ADDED,
+            REMOVED,
+            STATUS,
+        ],
+        Scenario::Pinged => &[ANSWERED, STATUS],
+        Scenario::Elected => &[
+            "create leases",
+            RENEWAL,
+            "update leases (taken)",
+            "update leases (released)",
+            HISTORY,
+            "create events",
+            COPY,
+            TEXT,
+            ADDED,
+            STATUS,
+        ],
+        Scenario::EntryGranted => &[
             "AssociateAccessPolicy",
             "CreateAccessEntry",
             "DeleteMessageBatch",
+            "TagResource",
+            "create events",
+            ADDED,
+            STATUS,
+        ],
+        Scenario::EntryRepaired => &[
+            "AssociateAccessPolicy",
+            "CreateAccessEntry",
+            "TagResource",
+            "create events",
+            STATUS,
+        ],
+        Scenario::EntryChanged => &[
+            "AssociateAccessPolicy",
             "DisassociateAccessPolicy",
+            "UpdateAccessEntry",
+            "create events",
+            STATUS,
+        ],
+        Scenario::EntryRevoked => &[
+            "DeleteAccessEntry",
+            "create events",
+            REMOVALS,
+            REMOVED,
+            STATUS,
+        ],
+        Scenario::EntryTypeChanged | Scenario::EntryMoved | Scenario::EntryRecreated => &[
+            "CreateAccessEntry",
+            "DeleteAccessEntry",
+            "TagResource",
+            "create events",
+            REMOVALS,
+            STATUS,
+        ],
+        Scenario::EntryAdopted => &["TagResource", "create events", ADDED, STATUS],
+        Scenario::EntryRetained => &["UntagResource", "create events", REMOVED, STATUS],
+        Scenario::Made => &[
+            "CreateAccessEntry",
+            "TagResource",
+            "create events",
+            ADDED,
+            STATUS,
+        ],
+        Scenario::MadeForAdministrators => &[
+            "AssociateAccessPolicy",
+            "CreateAccessEntry",
             "TagResource",
             "UpdateAccessEntry",
             "create events",
-            "patch identitymappings",
-            "patch identitymappings/status",
+            ADDED,
+            STATUS,
         ],
-        Scenario::EntryTypeChanged | Scenario::EntryRevoked | Scenario::EntryMoved => ENTRY_REMOVED,
-        Scenario::EntryAdopted => &[
-            "DeleteMessageBatch",
+        Scenario::Broken => &["create events", COPY, TEXT, STATUS],
+        Scenario::ModeChanged => &[
+            "CreateAccessEntry",
             "TagResource",
             "create events",
-            "patch identitymappings",
-            "patch identitymappings/status",
+            CLUSTER,
+            ADDED,
+            STATUS,
         ],
-        Scenario::EntryRetained => &[
-            "DeleteMessageBatch",
-            "UntagResource",
-            "create events",
-            "patch identitymappings",
-            "patch identitymappings/status",
-        ],
-        Scenario::WentBack | Scenario::Reverted | Scenario::BothDeleted => &[
+        Scenario::WentBack | Scenario::Reverted => &[
             "DeleteAccessEntry",
-            "DeleteMessageBatch",
             "create events",
-            "patch configmaps aws-auth",
-            "patch configmaps aws-auth-history",
-            "patch identitymappings",
-            "patch identitymappings/status",
+            COPY,
+            TEXT,
+            ADDED,
+            STATUS,
         ],
-        Scenario::Released => &[
-            "UntagResource",
-            "patch configmaps aws-auth",
-            "patch configmaps aws-auth-history",
-            "patch identitymappings",
-            "patch identitymappings/status",
+        Scenario::BothDeleted => &[
+            "DeleteAccessEntry",
+            "create events",
+            COPY,
+            REMOVALS,
+            COPY_AND_REMOVALS,
+            TEXT,
+            REMOVED,
+            STATUS,
+        ],
+        Scenario::RolledBack => &[COPY, TEXT],
+        Scenario::RolledBackToNothing => &["create configmaps aws-auth"],
+        Scenario::Fixed => &[HISTORY, TEXT],
+        Scenario::Released => &["UntagResource", RELEASED, TEXT, REMOVED, STATUS],
+        Scenario::Resumed => &[
+            "TagResource",
+            MANAGED_AGAIN,
+            "create events",
+            COPY,
+            TEXT,
+            ADDED,
+            STATUS,
+        ],
+        Scenario::Imported => &[
+            "AssociateAccessPolicy",
+            "CreateAccessEntry",
+            "TagResource",
+            "UpdateAccessEntry",
+            "UpdateClusterConfig",
+            "create clusterrolebindings",
+            "create events",
+            "create identitymappings",
+            "delete clusterrolebindings",
+            CLUSTER,
+            COPY,
+            HANDOVER,
+            TEXT,
+            ADDED,
+            STATUS,
         ],
         Scenario::MigratedThere => &[
             "AssociateAccessPolicy",
@@ -152,89 +236,58 @@ pub(super) fn of(scenario: Scenario) -> &'static [&'static str] {
             "UpdateAccessEntry",
             "UpdateClusterConfig",
             "create clusterrolebindings",
-            "create configmaps aws-auth-history",
             "delete clusterrolebindings",
-            "patch configmaps aws-auth",
-            "patch configmaps aws-auth-history",
+            HISTORY,
+            CLUSTER,
+            COPY,
+            HANDOVER,
+            TEXT,
         ],
         Scenario::MigratedOn | Scenario::MigratedBack => &[
             "DeleteAccessEntry",
             "UntagResource",
             "create clusterrolebindings",
             "delete clusterrolebindings",
-            "patch configmaps aws-auth",
-            "patch configmaps aws-auth-history",
+            CLUSTER,
+            COPY,
+            HANDOVER,
+            REMOVALS,
+            COPY_AND_REMOVALS,
+            TEXT,
         ],
     }
 }
 
-/// Where an effect is tested in any case: the first scenario that has it.
+/// Where processes die in any case beside the first scenario that has the effect: the same write means something else there.
+pub(super) const FURTHER: [(Scenario, &str, Side); 10] = [
+    // A revocation.
+    (Scenario::Revoked, TEXT, Side::After),
+    (Scenario::EntryRecreated, "CreateAccessEntry", Side::Before),
+    // A handover: its begin, its end, and the way back.
+    (Scenario::Made, "CreateAccessEntry", Side::After),
+    (Scenario::Broken, TEXT, Side::After),
+    (Scenario::Reverted, "DeleteAccessEntry", Side::Before),
+    // Commands.
+    (Scenario::RolledBack, TEXT, Side::After),
+    (
+        Scenario::RolledBackToNothing,
+        "create configmaps aws-auth",
+        Side::After,
+    ),
+    (Scenario::Fixed, HISTORY, Side::After),
+    (Scenario::Fixed, TEXT, Side::After),
+    (Scenario::Released, TEXT, Side::After),
+];
+
+/// Where a standby takes over in any case: what it did not see, or can't know to have happened.
+pub(super) const FAILOVERS: [(Scenario, &str, Side); 4] = [
+    (Scenario::Granted, TEXT, Side::After),
+    (Scenario::Revoked, REMOVED, Side::Before),
+    (Scenario::EntryGranted, "CreateAccessEntry", Side::After),
+    (Scenario::Made, "CreateAccessEntry", Side::Before),
+];
+
+/// The first scenario that has an effect: processes die there in any case.
 pub(super) fn home(effect: &str) -> Option<Scenario> {
     Scenario::all().find(|scenario| of(*scenario).contains(&effect))
-}
-
-/// What a rule allows that changes anything.
-fn writes(rule: &PolicyRule) -> BTreeSet<String> {
-    let resources = rule.resources.iter().flatten();
-    let of_resource = |resource: &String| {
-        let writes = ["create", "update", "patch", "delete", "deletecollection"];
-        let verbs = rule
-            .verbs
-            .iter()
-            .filter(|verb| writes.contains(&verb.as_str()));
-        let effects = verbs.map(|verb| match (resource.as_str(), &rule.resource_names) {
-            ("configmaps", Some(names)) => names
-                .iter()
-                .map(|name| format!("{verb} configmaps {name}"))
-                .collect(),
-            ("configmaps", None) => ["aws-auth", "aws-auth-history"]
-                .map(|name| format!("{verb} configmaps {name}"))
-                .to_vec(),
-            _ => vec![format!("{verb} {resource}")],
-        });
-        effects.flatten().collect::<Vec<_>>()
-    };
-    resources.flat_map(of_resource).collect()
-}
-
-/// The operator can have no effect that is not here: the API server and IAM would refuse it.
-#[test]
-fn every_right_to_write_is_an_effect() {
-    let rules = Rules::read("aws-auth");
-    let rules = [rules.cluster, rules.events, rules.config_map].concat();
-    let mut allowed: BTreeSet<String> = rules.iter().flat_map(writes).collect();
-    let policies = include_str!("../../../docs/iam.md");
-    let words = policies.split('"').filter_map(|word| {
-        let (service, action) = word.split_once(':')?;
-        let is_action = action.starts_with(|c: char| c.is_ascii_uppercase());
-        (["eks", "sqs"].contains(&service) && is_action).then_some(action)
-    });
-    let reads = ["Describe", "Get", "List", "Receive", "Send"];
-    let calls = words.filter(|word| !reads.iter().any(|read| word.starts_with(read)));
-    // The right to delete one message is that to delete several.
-    allowed.extend(calls.map(|call| call.replace("DeleteMessage", "DeleteMessageBatch")));
-    let mut known: BTreeSet<String> = EFFECTS.map(str::to_owned).into();
-    for of_people in ["create clusterrolebindings", "delete clusterrolebindings"] {
-        assert!(known.remove(of_people), "{of_people}");
-    }
-    assert_eq!(known, allowed);
-}
-
-/// Each effect has a scenario in which processes die before and after it.
-#[test]
-fn every_effect_has_a_crash_test() {
-    for (number, effect) in (1..).zip(EFFECTS) {
-        let home = home(effect).unwrap_or_else(|| panic!("{effect} is in no scenario"));
-        let others = Scenario::all().filter(|it| *it != home && of(*it).contains(&effect));
-        let others: Vec<Scenario> = others.collect();
-        println!(
-            "{number:>2}. {effect}: {home:?}, and {} more {others:?}",
-            others.len()
-        );
-    }
-    for scenario in Scenario::all() {
-        for effect in of(scenario) {
-            assert!(EFFECTS.contains(effect), "{effect} of {scenario:?}");
-        }
-    }
 }

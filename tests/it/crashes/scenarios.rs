@@ -1,11 +1,15 @@
 //! What a process is at when it dies.
 
+use identity_mapper::plan::PING_ANNOTATION;
 use serde_json::{Value, json};
 
 use super::site::{PACE, Stage, VERY_QUIET, with_entry};
 use crate::scenarios::time::ahead;
 use crate::support::eks::Mode;
 use crate::support::mappings::{FOREIGN, role};
+
+/// The command that gives up ownership.
+const RELEASE: [&str; 3] = ["release", "--yes", "--cluster-name=test"];
 
 /// Who dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub(super) enum Subject {
 }
 
 /// One of the things that a process may be at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scenario {
     // In aws-auth.
     Started,
@@ -34,6 +38,9 @@ pub(super) enum Scenario {
     Retained,
     Expired,
     Many,
+    Pinged,
+    // In the Lease.
+    Elected,
     // In access entries.
     EntryGranted,
     EntryChanged,
@@ -43,6 +50,7 @@ pub(super) enum Scenario {
     EntryAdopted,
     EntryRetained,
     EntryMoved,
+    EntryRecreated,
     // Between the two.
     Made,
     MadeForAdministrators,
@@ -50,16 +58,21 @@ pub(super) enum Scenario {
     WentBack,
     Reverted,
     BothDeleted,
+    ModeChanged,
     // Commands.
     RolledBack,
+    RolledBackToNothing,
+    Fixed,
     Released,
+    Resumed,
     MigratedThere,
     MigratedOn,
     MigratedBack,
+    Imported,
 }
 
 impl Scenario {
-    pub(super) const IN_AWS_AUTH: [Self; 12] = [
+    pub(super) const IN_AWS_AUTH: [Self; 13] = [
         Self::Started,
         Self::Granted,
         Self::Created,
@@ -72,8 +85,10 @@ impl Scenario {
         Self::Retained,
         Self::Expired,
         Self::Many,
+        Self::Pinged,
     ];
-    pub(super) const IN_ACCESS_ENTRIES: [Self; 8] = [
+    pub(super) const IN_THE_LEASE: [Self; 1] = [Self::Elected];
+    pub(super) const IN_ACCESS_ENTRIES: [Self; 9] = [
         Self::EntryGranted,
         Self::EntryChanged,
         Self::EntryRevoked,
@@ -82,30 +97,41 @@ impl Scenario {
         Self::EntryAdopted,
         Self::EntryRetained,
         Self::EntryMoved,
+        Self::EntryRecreated,
     ];
-    pub(super) const BETWEEN: [Self; 6] = [
+    pub(super) const FORTH: [Self; 4] = [
         Self::Made,
         Self::MadeForAdministrators,
         Self::Broken,
-        Self::WentBack,
-        Self::Reverted,
-        Self::BothDeleted,
+        Self::ModeChanged,
     ];
-    pub(super) const OF_COMMANDS: [Self; 2] = [Self::RolledBack, Self::Released];
+    pub(super) const BACK: [Self; 3] = [Self::WentBack, Self::Reverted, Self::BothDeleted];
+    pub(super) const OF_COMMANDS: [Self; 5] = [
+        Self::RolledBack,
+        Self::RolledBackToNothing,
+        Self::Fixed,
+        Self::Released,
+        Self::Resumed,
+    ];
     /// Where no operator is installed: the command does all.
     pub(super) const OF_MIGRATIONS: [Self; 3] =
         [Self::MigratedThere, Self::MigratedOn, Self::MigratedBack];
+    /// Where one runs beside the command: both die.
+    pub(super) const OF_BOTH: [Self; 1] = [Self::Imported];
 
     /// All of them.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        let operator = Self::IN_AWS_AUTH.into_iter().chain(Self::IN_ACCESS_ENTRIES);
-        let operator = operator.chain(Self::BETWEEN);
-        operator.chain(Self::OF_COMMANDS).chain(Self::OF_MIGRATIONS)
+        let operator = Self::IN_AWS_AUTH.into_iter().chain(Self::IN_THE_LEASE);
+        let operator = operator.chain(Self::IN_ACCESS_ENTRIES);
+        let operator = operator.chain(Self::FORTH).chain(Self::BACK);
+        let operator = operator.chain(Self::OF_COMMANDS);
+        operator.chain(Self::OF_MIGRATIONS).chain(Self::OF_BOTH)
     }
 
     pub(super) fn subject(self) -> Subject {
         match self {
-            Self::Started | Self::Broken => Subject::Start,
+            Self::Started | Self::Elected | Self::Broken | Self::Resumed => Subject::Start,
+            Self::Imported => Subject::Command,
             it if Self::OF_COMMANDS.contains(&it) || Self::OF_MIGRATIONS.contains(&it) => {
                 Subject::Command
             }
@@ -115,12 +141,19 @@ impl Scenario {
 
     /// Whether the operator runs before.
     pub(super) fn is_operated(self) -> bool {
-        self != Self::Started && !Self::OF_MIGRATIONS.contains(&self)
+        !matches!(self, Self::Started | Self::Elected | Self::Fixed)
+            && !Self::OF_MIGRATIONS.contains(&self)
     }
 
     pub(super) fn mode(self) -> Mode {
         match self {
-            Self::MigratedThere | Self::RolledBack => Mode::ConfigMap,
+            Self::MigratedThere
+            | Self::RolledBack
+            | Self::RolledBackToNothing
+            | Self::Fixed
+            | Self::Imported
+            | Self::ModeChanged
+            | Self::Elected => Mode::ConfigMap,
             it if Self::IN_AWS_AUTH.contains(&it) => Mode::ConfigMap,
             it if Self::IN_ACCESS_ENTRIES.contains(&it) => Mode::Api,
             _ => Mode::ApiAndConfigMap,
@@ -132,7 +165,9 @@ impl Scenario {
         match self {
             Self::Created => None,
             Self::Adopted => Some(with_entry("ben", &json!(["team"]))),
-            Self::MigratedThere | Self::MigratedOn | Self::MigratedBack => {
+            // Of a role with a path nobody gets in by this.
+            Self::Fixed => Some(with_entry("teams/cat", &json!(["team"]))),
+            Self::MigratedThere | Self::MigratedOn | Self::MigratedBack | Self::Imported => {
                 let root = json!({"rolearn": role("root"), "username": "root", "groups": ["system:masters"]});
                 let text = with_entry("ben", &json!(["team"]));
                 Some(format!("{text}- {root}\n"))
@@ -146,9 +181,13 @@ impl Scenario {
     /// without a gap.
     pub(super) fn keeps(self) -> &'static [&'static str] {
         match self {
-            Self::Created | Self::EntryGranted => &[],
-            Self::Started | Self::Granted | Self::Repaired => &["nodes"],
-            Self::Many | Self::Revoked | Self::Expired | Self::BothDeleted => &["nodes", "ann"],
+            Self::Created | Self::EntryGranted | Self::RolledBackToNothing => &[],
+            Self::Started | Self::Granted | Self::Repaired | Self::Elected | Self::Fixed => {
+                &["nodes"]
+            }
+            Self::Many | Self::Revoked | Self::Expired | Self::Pinged | Self::BothDeleted => {
+                &["nodes", "ann"]
+            }
             Self::Changed
             | Self::MarkLost
             | Self::Suspended
@@ -157,21 +196,25 @@ impl Scenario {
             | Self::Made
             | Self::Broken
             | Self::WentBack
-            | Self::Released => &["nodes", "ann", "ben"],
+            | Self::ModeChanged
+            | Self::Released
+            | Self::Resumed => &["nodes", "ann", "ben"],
             Self::EntryTypeChanged
             | Self::EntryRevoked
             | Self::EntryRepaired
             | Self::EntryMoved
+            | Self::EntryRecreated
             | Self::RolledBack => &["ann"],
             Self::EntryChanged | Self::EntryAdopted | Self::EntryRetained => &["ann", "ben"],
             Self::MadeForAdministrators | Self::Reverted => &["nodes", "ann", "root"],
-            Self::MigratedThere | Self::MigratedOn | Self::MigratedBack => {
+            Self::MigratedThere | Self::MigratedOn | Self::MigratedBack | Self::Imported => {
                 &["nodes", "ben", "root"]
             }
         }
     }
 
     /// Brings about what was before. The operator runs, unless a command does all.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub(super) async fn prepare(self, stage: &Stage<'_>) {
         let in_aws_auth = json!({"username": "ben", "backend": "ConfigMap"});
         let ann = ("ann", json!({"username": "ann"}));
@@ -179,7 +222,13 @@ impl Scenario {
         let masters =
             json!({"username": "root", "groups": ["system:masters"], "backend": "ConfigMap"});
         match self {
-            Self::Granted | Self::Created | Self::EntryGranted | Self::MigratedThere => {}
+            Self::Granted
+            | Self::Created
+            | Self::Elected
+            | Self::EntryGranted
+            | Self::Fixed
+            | Self::Imported
+            | Self::MigratedThere => {}
             Self::Started => {
                 let cluster = stage.cluster();
                 cluster.declare("ann", ann.1).await;
@@ -209,7 +258,7 @@ impl Scenario {
                     .established(&[ann, ben(&json!({"username": "ben"})), cat])
                     .await;
             }
-            Self::Adopted | Self::Expired => stage.established(&[ann]).await,
+            Self::Adopted | Self::Expired | Self::Pinged => stage.established(&[ann]).await,
             Self::Retained | Self::EntryRetained => {
                 let retained = json!({"username": "ben", "deletion": "Retain"});
                 stage.established(&[ann, ben(&retained)]).await;
@@ -224,7 +273,20 @@ impl Scenario {
                 let entry = json!({"principalArn": role("ben"), "username": "ben", "kubernetesGroups": ["team"]});
                 stage.eks.by_hand("CreateAccessEntry", entry).unwrap();
             }
+            Self::EntryRecreated => {
+                stage
+                    .established(&[ann, ben(&json!({"username": "ben"}))])
+                    .await;
+                stage.recreate("ben").await;
+            }
             Self::Made => stage.established(&[ann, ben(&in_aws_auth)]).await,
+            Self::ModeChanged => {
+                stage
+                    .established(&[ann, ben(&json!({"username": "ben"}))])
+                    .await;
+                stage.hand_over("Auto").await;
+                stage.quiet(VERY_QUIET).await;
+            }
             Self::Broken | Self::BothDeleted => {
                 stage.established(&[ann, ben(&in_aws_auth)]).await;
                 to_entry(stage).await;
@@ -247,11 +309,14 @@ impl Scenario {
                 let entry = json!({"username": "ben", "backend": "AccessEntry"});
                 stage.established(&[ann, ben(&entry)]).await;
             }
-            Self::Released => {
+            Self::Released | Self::Resumed => {
                 stage.established(&[ann, ben(&in_aws_auth)]).await;
                 stage.stop().await;
+                if self == Self::Resumed {
+                    stage.command(&RELEASE).await;
+                }
             }
-            Self::RolledBack => {
+            Self::RolledBack | Self::RolledBackToNothing => {
                 stage.established(&[ann]).await;
                 stage
                     .cluster()
@@ -261,6 +326,10 @@ impl Scenario {
                     .established(&[("cat", json!({"username": "cat"}))])
                     .await;
                 stage.stop().await;
+                if self == Self::RolledBackToNothing {
+                    let args = ["delete", "configmap", "--namespace=kube-system", "aws-auth"];
+                    stage.cluster().kubectl_ok(&args, None);
+                }
             }
             Self::MigratedOn | Self::MigratedBack => {
                 stage.command(&apply(&["--no-wait"])).await;
@@ -274,9 +343,14 @@ impl Scenario {
     pub(super) async fn act(self, stage: &Stage<'_>) {
         let cluster = stage.cluster();
         match self {
-            Self::Started => {
+            Self::Started | Self::Resumed => {
                 stage.until_ready("ann").await;
                 stage.until_ready("ben").await;
+            }
+            Self::Pinged => {
+                let now = jiff::Timestamp::now().to_string();
+                stage.annotate(PING_ANNOTATION, &now).await;
+                stage.answered().await;
             }
             Self::Granted | Self::Created | Self::EntryGranted => {
                 let policies = json!([{"policy": "AmazonEKSViewPolicy"}]);
@@ -287,6 +361,13 @@ impl Scenario {
                 cluster.declare("ann", json!({"username": "ann"})).await;
                 cluster.declare("ben", ben).await;
                 stage.until_ready("ann").await;
+                stage.until_ready("ben").await;
+            }
+            Self::Elected => {
+                cluster.declare("ann", json!({"username": "ann"})).await;
+                stage.until_ready("ann").await;
+                stage.renew().await;
+                cluster.declare("ben", json!({"username": "ben"})).await;
                 stage.until_ready("ben").await;
             }
             Self::Changed => {
@@ -366,11 +447,29 @@ impl Scenario {
                     })
                     .await;
             }
+            Self::EntryRecreated => {
+                let id = stage.id("ben");
+                cluster.confirm("ben", "recreated-principal").await;
+                stage
+                    .entry("ben", |entry| {
+                        entry.is_some_and(|entry| entry.principal_id.as_ref() == Some(&id))
+                    })
+                    .await;
+                stage.until_ready("ben").await;
+            }
             Self::Made => {
                 let backend = json!({"spec": {"backend": "AccessEntry"}});
                 cluster.change("ben", backend).await;
                 stage.entry("ben", |entry| entry.is_some()).await;
                 stage.until_ready("ben").await;
+            }
+            Self::ModeChanged => {
+                let mode = json!({"accessConfig": {"authenticationMode": "API_AND_CONFIG_MAP"}});
+                stage.eks.by_hand("UpdateClusterConfig", mode).unwrap();
+                for name in ["ann", "ben"] {
+                    stage.entry(name, |entry| entry.is_some()).await;
+                    stage.until_ready(name).await;
+                }
             }
             Self::MadeForAdministrators => {
                 let backend = json!({"spec": {"backend": "Auto"}});
@@ -393,7 +492,7 @@ impl Scenario {
                 stage.entry("root", |entry| entry.is_none()).await;
                 stage.until_ready("root").await;
             }
-            Self::RolledBack => {
+            Self::RolledBack | Self::RolledBackToNothing => {
                 // By its name: a run that dies may have kept a copy more, and numbers are counted from the newest.
                 let copies = cluster.history().await;
                 let first = copies
@@ -403,11 +502,17 @@ impl Scenario {
                 let restore = ["rollback", "restore", name, "--yes", "--mode=CONFIG_MAP"];
                 stage.command(&restore).await;
             }
-            Self::Released => {
-                stage
-                    .command(&["release", "--yes", "--cluster-name=test"])
-                    .await;
+            Self::Fixed => {
+                let fix = ["lint", "--fix", "--yes", "--mode=CONFIG_MAP"];
+                stage.command(&fix).await;
             }
+            Self::Imported => {
+                let all = ["migrate", "apply", "--import", "--yes", "--no-wait"];
+                let cluster = ["--cluster-name=test", "--confirm=test"];
+                stage.command(&[&all[..], &cluster].concat()).await;
+                stage.quiet(VERY_QUIET).await;
+            }
+            Self::Released => stage.command(&RELEASE).await,
             Self::MigratedThere => stage.command(&apply(&["--no-wait"])).await,
             Self::MigratedOn => stage.command(&apply(&[])).await,
             Self::MigratedBack => {

@@ -1,31 +1,31 @@
 //! Where a process dies again and again: a control plane behind the proxy, and for each life a new AWS and everything else as it was.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use identity_mapper::access_entry::BRIDGE_GROUP;
 use identity_mapper::api::IdentityMapping;
-use identity_mapper::plan::HANDOVER_ANNOTATION;
+use identity_mapper::plan::{HANDOVER_ANNOTATION, PING_ANNOTATION};
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
-use regex::Regex;
-use serde::Serialize;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
 use crate::support::eks::{Eks, Entry, Gate, Mode, World};
 use crate::support::mappings::{FOREIGN, condition, role};
+use crate::support::operator::ELECTED;
 use crate::support::power::{Caller, Power, Witness};
 use crate::support::programs::operator_binary;
 use crate::support::proxy::Proxy;
+use crate::support::rights::NAMESPACE;
 use crate::support::supervise::Supervised;
 use crate::support::{Cluster, Operator, eventually};
 
@@ -40,19 +40,29 @@ const QUIET: Duration = Duration::from_millis(400);
 /// The same where more may follow: what waits for `--propagation`, or for the next search of bindings.
 pub(super) const VERY_QUIET: Duration = Duration::from_millis(2500);
 
-/// What an entry in our own form begins with, in JSON.
-const OURS: &str = r#"- rolearn: \""#;
-
 /// What the operator and the commands that hand over are told.
 pub(super) const PACE: [&str; 2] = ["--propagation=1s", "--listing-period=10s"];
 
-/// A control plane, the proxy before it, and the ways through that.
+/// How many operators run, and how they agree on who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replicas {
+    /// One, which asks nobody.
+    One,
+    /// One, which holds the Lease.
+    Elected,
+    /// A leader, and a standby that takes over when the leader dies.
+    Two,
+}
+
+/// A control plane, the proxies before it, and the ways through these.
 pub(super) struct Site {
     pub(super) gate: Gate,
     /// `None`: it is not installed.
     operator: Option<PathBuf>,
+    /// The way beside the gate.
+    standby: Option<PathBuf>,
     person: PathBuf,
-    _proxy: Proxy,
+    _proxies: [Proxy; 2],
     pub(super) cluster: Cluster,
 }
 
@@ -76,21 +86,25 @@ impl Site {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}});
         cluster.kubectl_ok(&["apply", "-f", "-"], Some(&account.to_string()));
         let gate = Gate::default();
-        let proxy = Proxy::start(&cluster, &gate).await;
+        let proxies = [
+            Proxy::start(&cluster, &gate).await,
+            Proxy::start(&cluster, &gate.beside()).await,
+        ];
         let person = cluster
             .service_account_kubeconfig("default", "default")
             .await;
-        let operator = if installed {
-            let operator = cluster.operator_kubeconfig().await;
-            Some(proxy.kubeconfig(&cluster, &operator))
-        } else {
-            None
-        };
+        let [mut operator, mut standby] = [None, None];
+        if installed {
+            let kubeconfig = cluster.operator_kubeconfig().await;
+            operator = Some(proxies[0].kubeconfig(&cluster, &kubeconfig));
+            standby = Some(proxies[1].kubeconfig(&cluster, &kubeconfig));
+        }
         Self {
             operator,
-            person: proxy.kubeconfig(&cluster, &person),
+            standby,
+            person: proxies[0].kubeconfig(&cluster, &person),
             gate,
-            _proxy: proxy,
+            _proxies: proxies,
             cluster,
         }
     }
@@ -118,13 +132,21 @@ impl Site {
         let bridge = "identity-mapper-bridge";
         let bindings = Api::<ClusterRoleBinding>::all(self.cluster.admin());
         let _ = bindings.delete(bridge, &DeleteParams::default()).await;
+        let leases = self.leases();
+        let _ = leases
+            .delete("identity-mapper", &DeleteParams::default())
+            .await;
         eventually("nothing is left", LONG, async || {
             self.mappings().await.is_empty()
         })
         .await;
     }
 
-    async fn mappings(&self) -> Vec<IdentityMapping> {
+    fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.cluster.admin(), NAMESPACE)
+    }
+
+    pub(super) async fn mappings(&self) -> Vec<IdentityMapping> {
         if self.operator.is_none() {
             return Vec::new();
         }
@@ -146,7 +168,9 @@ pub(super) struct Stage<'a> {
     pub(super) site: &'a Site,
     pub(super) eks: Eks,
     witness: Witness,
+    replicas: Replicas,
     operator: RefCell<Option<Operator>>,
+    standby: RefCell<Option<Operator>>,
     args: Vec<String>,
     /// The access key of the person who runs commands.
     key: String,
@@ -154,7 +178,12 @@ pub(super) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// A cluster in this mode, with this `mapRoles` where there is an aws-auth.
-    pub(super) async fn set(site: &'a Site, mode: Mode, roles: Option<&str>) -> Self {
+    pub(super) async fn set(
+        site: &'a Site,
+        mode: Mode,
+        roles: Option<&str>,
+        replicas: Replicas,
+    ) -> Self {
         site.gate.open();
         site.gate.arm(None);
         site.clean().await;
@@ -178,11 +207,15 @@ impl<'a> Stage<'a> {
         let queue = format!("--queue-url={}", eks.queue_url());
         let soak = "--soak=60s".to_owned();
         let args = PACE.map(str::to_owned).into_iter().chain([soak, queue]);
+        let elected = ELECTED.iter().filter(|_| replicas != Replicas::One);
+        let args = args.chain(elected.map(|&arg| arg.to_owned()));
         Self {
             site,
             eks,
             witness,
+            replicas,
             operator: RefCell::default(),
+            standby: RefCell::default(),
             args: args.collect(),
             key,
         }
@@ -192,18 +225,53 @@ impl<'a> Stage<'a> {
         &self.site.cluster
     }
 
-    /// Starts the operator, and waits until it is ready or dead.
+    /// Starts the operator, and its standby where it has one, and waits until they are ready or dead.
     pub(super) async fn start(&self) {
-        let kubeconfig = self.site.operator.clone().expect("it is installed");
+        let site = self.site;
+        let leader = async {
+            tokio::select! {
+                operator = self.process(site.operator.as_deref()) => *self.operator.borrow_mut() = Some(operator),
+                () = site.gate.closed() => {}
+            }
+        };
+        let standby = async {
+            if self.replicas == Replicas::Two {
+                eventually("the first one leads", LONG, async || {
+                    let lease = site.leases().get_opt("identity-mapper").await.unwrap();
+                    let holder = lease.and_then(|it| it.spec?.holder_identity);
+                    holder.is_some_and(|it| !it.is_empty())
+                })
+                .await;
+                let standby = self.process(site.standby.as_deref()).await;
+                *self.standby.borrow_mut() = Some(standby);
+            }
+        };
+        futures::join!(leader, standby);
+    }
+
+    async fn process(&self, kubeconfig: Option<&Path>) -> Operator {
+        let kubeconfig = kubeconfig.expect("it is installed");
         let way = [("KUBECONFIG".into(), kubeconfig.into())];
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        let cluster = self.cluster();
-        let program = operator_binary();
-        let start = Operator::start_by(cluster, &self.eks, &program, &way, &args);
-        tokio::select! {
-            operator = start => *self.operator.borrow_mut() = Some(operator),
-            () = self.site.gate.closed() => {}
+        Operator::start_by(self.cluster(), &self.eks, &operator_binary(), &way, &args).await
+    }
+
+    /// What comes after the operator: its standby leads, or it is started again.
+    pub(super) async fn succeed(&self) {
+        if self.replicas != Replicas::Two {
+            return self.start().await;
         }
+        let standby = eventually("there is a standby", LONG, async || {
+            self.standby.borrow_mut().take()
+        });
+        let standby = standby.await;
+        eventually("the standby leads", LONG, async || {
+            let metrics = standby.metrics().await;
+            let leads = Operator::metric(&metrics, "identity_mapper_leader", &[]) == Some(1.0);
+            if leads { Ok(()) } else { Err(standby.log()) }
+        })
+        .await;
+        *self.operator.borrow_mut() = Some(standby);
     }
 
     /// Ends the operator at once.
@@ -211,15 +279,42 @@ impl<'a> Stage<'a> {
         self.operator.borrow_mut().take();
     }
 
-    /// Ends the operator as a kubelet does.
+    /// Ends the operator as a kubelet does, its standby first.
     pub(super) async fn stop(&self) {
-        let operator = self.operator.borrow_mut().take();
-        if let Some(operator) = operator {
-            assert!(operator.stop().await.0.success());
+        for replica in [&self.standby, &self.operator] {
+            let operator = replica.borrow_mut().take();
+            if let Some(operator) = operator {
+                assert!(operator.stop().await.0.success());
+            }
         }
     }
 
-    /// Runs a command to its end; where it dies on its way, again.
+    /// Ends the operator as a kubelet does and starts the next one, unless it dies on its way: then whoever sees that does.
+    pub(super) async fn renew(&self) {
+        // One that has just died may not have been started again.
+        let asked = eventually("an operator runs", LONG, async || {
+            let mut operator = self.operator.borrow_mut();
+            operator.as_mut().map(|it| {
+                it.signal("TERM");
+                it.pid()
+            })
+        });
+        let asked = asked.await;
+        let ended = eventually("the operator ends", LONG, async || {
+            let mut operator = self.operator.borrow_mut();
+            let operator = operator.as_mut().filter(|it| it.pid() == asked);
+            operator.and_then(Operator::exited)
+        });
+        tokio::select! {
+            status = ended => {
+                assert!(status.success());
+                self.start().await;
+            }
+            () = self.site.gate.closed() => {}
+        }
+    }
+
+    /// Runs a command to its end; where it dies on its way, again. An operator that runs beside it dies with it.
     pub(super) async fn command(&self, args: &[&str]) {
         loop {
             let scratch = self.cluster().scratch();
@@ -247,7 +342,11 @@ impl<'a> Stage<'a> {
                 () = self.site.gate.closed() => {}
             }
             drop(process);
+            let operated = self.operator.borrow_mut().take().is_some();
             self.site.gate.open();
+            if operated {
+                self.start().await;
+            }
         }
     }
 
@@ -273,7 +372,9 @@ impl<'a> Stage<'a> {
     pub(super) async fn quiet(&self, time: Duration) {
         let (mut count, mut since) = (0, Instant::now());
         eventually("nothing more has an effect", LONG, async || {
-            let effects = self.site.gate.effects();
+            let mut effects = self.site.gate.effects();
+            // Whoever leads renews the Lease for ever.
+            effects.retain(|it| !it.contains(" leases"));
             if effects.len() != count {
                 (count, since) = (effects.len(), Instant::now());
             }
@@ -295,12 +396,27 @@ impl<'a> Stage<'a> {
 
     /// A person asks for a handover, or for the way back.
     pub(super) async fn hand_over(&self, word: &str) {
-        let patch = json!({"metadata": {"annotations": {HANDOVER_ANNOTATION: word}}});
+        self.annotate(HANDOVER_ANNOTATION, word).await;
+    }
+
+    /// Sets an annotation of the history by hand.
+    pub(super) async fn annotate(&self, name: &str, value: &str) {
+        let patch = json!({"metadata": {"annotations": {name: value}}});
         let maps = self.cluster().config_maps();
         let params = PatchParams::default();
         maps.patch("aws-auth-history", &params, &Patch::Merge(patch))
             .await
             .unwrap();
+    }
+
+    /// Waits until the operator has taken off the question whether it works.
+    pub(super) async fn answered(&self) {
+        eventually("an answer", LONG, async || {
+            let maps = self.cluster().config_maps();
+            let history = maps.get("aws-auth-history").await.unwrap();
+            !history.annotations().contains_key(PING_ANNOTATION)
+        })
+        .await;
     }
 
     pub(super) fn bridge(&self) {
@@ -326,6 +442,23 @@ impl<'a> Stage<'a> {
             }
         })
         .await;
+    }
+
+    /// The id of a role in IAM.
+    pub(super) fn id(&self, name: &str) -> String {
+        let world = self.eks.world();
+        world.find(&role(name)).expect("it exists").id.clone()
+    }
+
+    /// A role is deleted and made again, and its mapping tells of it. Before, its id was kept with the entry.
+    pub(super) async fn recreate(&self, name: &str) {
+        self.entry(name, |entry| {
+            entry.is_some_and(|it| it.tags.contains_key("identity-mapper.dev/principal-id"))
+        })
+        .await;
+        self.eks.world().recreate_principal(&role(name));
+        self.until(name, "Ready", "False PrincipalRecreated").await;
+        self.quiet(VERY_QUIET).await;
     }
 
     /// Waits until `mapRoles` has an entry for this role, or none.
@@ -389,41 +522,6 @@ impl<'a> Stage<'a> {
         })
         .await;
     }
-
-    /// Everything that lasts, without times.
-    pub(super) async fn state(&self) -> String {
-        let cluster = self.cluster();
-        let aws_auth = cluster.config_maps().get_opt("aws-auth").await.unwrap();
-        let history = cluster
-            .config_maps()
-            .get_opt("aws-auth-history")
-            .await
-            .unwrap();
-        let handover = history
-            .iter()
-            .find_map(|it| it.annotations().get(HANDOVER_ANNOTATION).cloned());
-        let copies = cluster.history().await.into_values();
-        // How many texts of ours were overwritten depends on what came together.
-        let copies = copies.map(|copy| copy["data"].to_string());
-        let copies = copies.filter(|text| !text.contains(OURS)).collect();
-        let bindings = Api::<ClusterRoleBinding>::all(cluster.admin());
-        let bridge = bindings.get_opt("identity-mapper-bridge").await.unwrap();
-        let mappings = self.site.mappings().await;
-        let world = self.eks.world();
-        let entries = world.cluster.entries.iter();
-        let state = State {
-            aws_auth: aws_auth.as_ref().map(of_config_map),
-            copies,
-            handover,
-            bridge: bridge.is_some(),
-            mappings: mappings.iter().map(of_mapping).collect(),
-            mode: world.cluster.mode.as_str(),
-            entries: entries
-                .map(|(arn, entry)| (arn.clone(), of_entry(entry)))
-                .collect(),
-        };
-        serde_json::to_string_pretty(&state).expect("JSON")
-    }
 }
 
 /// A difference, and the operator's log.
@@ -433,52 +531,6 @@ impl Debug for Story {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}\n{}", self.0, self.1)
     }
-}
-
-#[derive(Serialize)]
-struct State<'a> {
-    aws_auth: Option<Value>,
-    copies: BTreeSet<String>,
-    handover: Option<String>,
-    bridge: bool,
-    mappings: BTreeMap<String, Value>,
-    mode: &'a str,
-    entries: BTreeMap<String, Value>,
-}
-
-fn of_config_map(object: &ConfigMap) -> Value {
-    json!({"data": object.data, "annotations": object.metadata.annotations})
-}
-
-fn of_mapping(mapping: &IdentityMapping) -> (String, Value) {
-    let mut status = json!(mapping.status);
-    if let Some(status) = status.as_object_mut() {
-        // The first is a time. The second tells of what a process saw: one that died has told nobody.
-        for field in ["lastSynced", "lastDrift"] {
-            status.remove(field);
-        }
-    }
-    let finalizers: BTreeSet<&String> = mapping.finalizers().iter().collect();
-    let text = json!({"finalizers": finalizers, "status": status}).to_string();
-    let value = serde_json::from_str(&timeless(&text)).expect("still JSON");
-    (mapping.name_any(), value)
-}
-
-fn of_entry(entry: &Entry) -> Value {
-    let policies = entry.policies.iter();
-    let policies = policies.map(|(policy, it)| (policy.clone(), json!(it.namespaces)));
-    let groups: BTreeSet<&String> = entry.groups.iter().collect();
-    json!({
-        "type": entry.type_, "username": entry.username, "groups": groups, "tags": entry.tags,
-        "policies": policies.collect::<BTreeMap<String, Value>>(),
-    })
-}
-
-/// Without points in time and how far off they are.
-fn timeless(text: &str) -> String {
-    let times = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\d\d:\d\d(:\d\d)? UTC|\b\d+ (ms|s|m|h)\b";
-    let times = Regex::new(times).expect("a pattern");
-    times.replace_all(text, "TIME").into_owned()
 }
 
 /// What stands in aws-auth before, with a further entry that somebody wrote for a role.

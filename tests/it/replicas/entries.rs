@@ -2,20 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{EXPIRED, LEADER, STANDBY, of_eks};
+use super::{EXPIRED, FAILOVER, LEADER, STANDBY, of_eks};
 use crate::scenarios::entries::stage::{CLUSTER, NO_TIMER, Stage};
 use crate::support::eks::Mode;
 use crate::support::link::{Link, Quality};
-use crate::support::mappings::SOON;
+use crate::support::mappings::{FOREIGN, SOON};
 use crate::support::operator::ELECTED;
 use crate::support::programs::operator_binary;
 use crate::support::{Operator, eventually};
 
 /// So many calls, of which one is made in a second, last longer than the Lease.
 const BURST: u32 = 25;
+
+/// What is promised after a crash where EKS answers slowly: a new leader waits ten seconds for it.
+const SLOW_FAILOVER: Duration = Duration::from_secs(20);
+/// So slowly: shorter than a call may take, and the first few calls together take longer than a leader waits.
+const SLOWLY: Duration = Duration::from_secs(4);
+/// Longer than it takes until a standby leads, and shorter than that leader expects calls of the one before.
+const LATE: Duration = Duration::from_secs(20);
 
 /// A replica, and the ARN by which EKS knows it.
 struct OfEks {
@@ -158,6 +166,88 @@ async fn a_stopped_leader_calls_eks_no_more_when_it_wakes_up() {
     first.says(STANDBY).await;
     stage.establish("after", json!({})).await;
     assert_eq!(first.changes(&stage, woken), Vec::<String>::new());
+}
+
+/// A call that a leader sent before it died takes effect when another one leads, and the mapping that it was for is deleted by then.
+#[tokio::test]
+async fn a_creation_that_comes_after_its_leader_died_goes_with_its_mapping() {
+    let stage = Stage::without_operator(CLUSTER, Mode::Api).await;
+    let link = Link::to(&stage.cluster, Quality::Fast).await;
+    let first = OfEks::start(&stage, "First", &link, &[]).await;
+    first.says(LEADER).await;
+    let second = OfEks::start(&stage, "Second", &link, &[]).await;
+    stage.establish("before", json!({})).await;
+
+    let creation = "CreateAccessEntry";
+    stage.eks.knobs().latencies = [(creation.to_owned(), LATE)].into();
+    let late = stage.declare("late", json!({})).await;
+    stage.in_flight(creation).await;
+    stage.eks.knobs().latencies.clear();
+    let mark = stage.mark();
+    first.operator.kill().await;
+    stage.cluster.delete("late").await;
+    second.says(LEADER).await;
+    assert_eq!(stage.eks.knobs().delayed(creation), 1, "it is late");
+    assert!(stage.entry(&late).is_none());
+
+    let seen = |stage: &Stage| {
+        let log = stage.eks.log();
+        let mut calls = log.since(mark).iter().filter(|it| it.had_effect());
+        calls.any(|it| it.operation == creation)
+    };
+    eventually("it takes effect", EXPIRED, async || {
+        // Whether the mapping is there is asked first: it may go as soon as the entry has come and gone.
+        let mapping = stage.cluster.mappings().get_opt("late").await.unwrap();
+        let done = seen(&stage);
+        assert!(mapping.is_some() || done, "nothing would remove it");
+        done
+    })
+    .await;
+    stage.gone("late").await;
+    assert!(stage.entry(&late).is_none(), "{:?}", stage.calls());
+    assert_eq!(
+        stage.writes_about(&late, mark),
+        [creation, "DeleteAccessEntry"]
+    );
+    stage.fence("after").await;
+    assert!(stage.entry(&late).is_none());
+}
+
+/// How long nobody works after a crash of the leader: until the other one has repaired aws-auth.
+async fn failover(latency: Duration) -> Duration {
+    let stage = Stage::without_operator(CLUSTER, Mode::ApiAndConfigMap).await;
+    let link = Link::to(&stage.cluster, Quality::Fast).await;
+    let first = OfEks::start(&stage, "First", &link, &[]).await;
+    first.says(LEADER).await;
+    let second = OfEks::start(&stage, "Second", &link, &[]).await;
+    second.says(STANDBY).await;
+    for (name, backend) in [("text", "ConfigMap"), ("entry", "AccessEntry")] {
+        stage.establish(name, json!({ "backend": backend })).await;
+    }
+
+    stage.eks.knobs().latency = latency;
+    let crash = Instant::now();
+    first.operator.kill().await;
+    let vandal = stage.cluster.write_text("vandal", "mapRoles", FOREIGN);
+    vandal.await;
+    stage.cluster.has_entry("text", true).await;
+    let took = crash.elapsed();
+    stage.eks.knobs().latency = Duration::ZERO;
+    // Access entries follow.
+    let backend = json!({ "backend": "AccessEntry" });
+    stage.declare("later", backend).await;
+    stage.until("later", "Ready", "True InEffect").await;
+    second.says(LEADER).await;
+    took
+}
+
+#[tokio::test]
+async fn after_a_crash_the_other_works_within_ten_seconds_or_twenty_where_eks_is_slow() {
+    let (took, slowly) = futures::join!(failover(Duration::ZERO), failover(SLOWLY));
+    println!("{took:.1?}, where EKS is slow {slowly:.1?}");
+    assert!(took < FAILOVER, "{took:?}");
+    assert!(slowly < SLOW_FAILOVER, "{slowly:?}");
+    assert!(slowly > FAILOVER, "it waited for EKS: {slowly:?}");
 }
 
 /// All that leaders write but events, about mappings that exist at that time.

@@ -2,7 +2,8 @@
 //!
 //! The stand-in for AWS and the proxy before the API server count the effects that pass them. At the one that is chosen both fall silent: before it, the request goes no further; after it, no answer goes back. The test then kills the
 //! process, which for everyone else has ended at exactly that point, and opens the gate for the next one. Connections of the one
-//! before stay shut, so nothing that it left in a buffer takes effect later.
+//! before stay shut, so nothing that it left in a buffer takes effect later. A standby passes [beside](Gate::beside) it: what it does
+//! is counted, and it does not die.
 
 use std::sync::Arc;
 
@@ -30,7 +31,11 @@ pub(crate) struct Point {
 
 /// What all requests of a process pass. Clones are the same gate.
 #[derive(Clone, Debug)]
-pub(crate) struct Gate(Arc<watch::Sender<State>>);
+pub(crate) struct Gate {
+    state: Arc<watch::Sender<State>>,
+    /// Whether those who pass here live on.
+    beside: bool,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -45,22 +50,33 @@ struct State {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(State::default())))
+        Self {
+            state: Arc::new(watch::Sender::new(State::default())),
+            beside: false,
+        }
     }
 }
 
 impl Gate {
+    /// The same gate for processes that never die at it.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            beside: true,
+            ..self.clone()
+        }
+    }
+
     /// What a connection that is made now passes by.
     pub(crate) fn connection(&self) -> Connection {
         Connection {
             gate: self.clone(),
-            process: self.0.borrow().process,
+            process: self.state.borrow().process,
         }
     }
 
     /// Counts from here on, and closes at this point.
     pub(crate) fn arm(&self, point: Option<Point>) {
-        self.0.send_modify(|state| {
+        self.state.send_modify(|state| {
             state.effects.clear();
             state.struck = false;
             state.armed = point;
@@ -69,24 +85,29 @@ impl Gate {
 
     /// The effects that were counted, in order.
     pub(crate) fn effects(&self) -> Vec<String> {
-        self.0.borrow().effects.clone()
+        self.state.borrow().effects.clone()
     }
 
     /// Whether it has closed since it was armed.
     pub(crate) fn struck(&self) -> bool {
-        self.0.borrow().struck
+        self.state.borrow().struck
     }
 
-    /// Waits until it closes.
-    pub(crate) async fn closed(&self) {
-        let mut state = self.0.subscribe();
-        let closed = state.wait_for(|state| state.closed).await;
-        drop(closed.expect("the sender is held here"));
+    /// Waits until it closes for the process that passes it now. Whoever is late finds it open for the next one.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + use<> {
+        let mut state = self.state.subscribe();
+        let process = state.borrow().process;
+        let sender = self.state.clone();
+        async move {
+            let closed = state.wait_for(|state| state.closed || state.process != process);
+            drop(closed.await.expect("the sender is held here"));
+            drop(sender);
+        }
     }
 
     /// Opens it for the next process. Counting goes on.
     pub(crate) fn open(&self) {
-        self.0.send_modify(|state| {
+        self.state.send_modify(|state| {
             state.process += 1;
             state.closed = false;
             state.armed = None;
@@ -127,8 +148,13 @@ impl Connection {
     /// What happens at a gate that is open for this connection, and whether it is open afterwards.
     fn passes(&self, happens: impl FnOnce(&mut State)) -> bool {
         let mut open = false;
-        self.gate.0.send_modify(|state| {
-            if state.process == self.process && !state.closed {
+        self.gate.state.send_modify(|state| {
+            if self.gate.beside {
+                let closed = state.closed;
+                happens(state);
+                state.closed = closed;
+                open = true;
+            } else if state.process == self.process && !state.closed {
                 happens(state);
                 state.struck |= state.closed;
                 open = !state.closed;

@@ -64,7 +64,7 @@ where
     let connection = shared.gate().connection();
     let handler = service_fn(move |request: Request<Incoming>| {
         let (shared, connection) = (shared.clone(), connection.clone());
-        async move { handle(&shared, &connection, service, request).await }
+        handle(shared, connection, service, request)
     });
     // An error is a client that went away, or one that was dropped on purpose.
     let _ = http1::Builder::new()
@@ -73,8 +73,8 @@ where
 }
 
 async fn handle(
-    shared: &Shared,
-    connection: &Connection,
+    shared: Arc<Shared>,
+    connection: Connection,
     service: Service,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Dropped> {
@@ -90,13 +90,30 @@ async fn handle(
         headers: head.headers,
         body,
     };
+    let answer = answer(shared, connection, service, received);
+    if service == Service::Eks {
+        // What EKS has received it does, also where its caller has died.
+        tokio::spawn(answer).await.map_err(|_| Dropped)?
+    } else {
+        answer.await
+    }
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    connection: Connection,
+    service: Service,
+    received: Received,
+) -> Result<Response<Full<Bytes>>, Dropped> {
     let effect = effect(service, &received);
     if !connection.admits(effect) {
         return std::future::pending().await;
     }
-    let (before, after) = shared.knobs().waits(service);
+    let operation = read(service, &received).map(|(it, _)| it.name.clone());
+    let operation = operation.unwrap_or_default();
+    let (before, after) = shared.knobs().waits(service, &operation);
     if !before.is_zero() {
-        let _delayed = Delayed::of(shared, service, &received);
+        let _delayed = Delayed::of(&shared, operation);
         tokio::time::sleep(before).await;
     }
     let deadline = Instant::now() + wait_of(service, &received);
@@ -104,7 +121,7 @@ async fn handle(
     loop {
         let woken = shared.woken.notified();
         let last = Instant::now() >= deadline;
-        match once(shared, service, &received, first, last)? {
+        match once(&shared, service, &received, first, last)? {
             Step::Answer { response, done } => {
                 let effect = effect.filter(|_| done);
                 if effect.is_some_and(|effect| !connection.had(effect)) {
@@ -139,9 +156,7 @@ struct Delayed<'a> {
 }
 
 impl<'a> Delayed<'a> {
-    fn of(shared: &'a Shared, service: Service, received: &Received) -> Self {
-        let operation = read(service, received).map(|(it, _)| it.name.clone());
-        let operation = operation.unwrap_or_default();
+    fn of(shared: &'a Shared, operation: String) -> Self {
         let mut knobs = shared.knobs();
         *knobs.delayed.entry(operation.clone()).or_default() += 1;
         Self { shared, operation }

@@ -16,6 +16,8 @@ use super::world::World;
 pub(crate) struct Knobs {
     /// The services that the shares below hold for; EKS alone, unless it is changed.
     pub(crate) unreliable: BTreeSet<Service>,
+    /// Operations of these services that the shares spare.
+    pub(crate) spared: BTreeSet<String>,
     /// The share of calls, 0 to 1, that are answered `ThrottlingException`.
     pub(crate) throttled: f64,
     /// The share of calls that are answered with a 5xx. Half of them have had their effect.
@@ -26,6 +28,8 @@ pub(crate) struct Knobs {
     pub(crate) dropped: f64,
     /// How long each answer takes.
     pub(crate) latency: Duration,
+    /// How long each answer of an operation takes in addition.
+    pub(crate) latencies: BTreeMap<String, Duration>,
     /// How long each answer of those services takes in addition, at least and at most. The effect comes at any time of it.
     pub(crate) slow: Option<(Duration, Duration)>,
     /// Services that can't be reached: connections are dropped at once.
@@ -108,11 +112,13 @@ impl Default for Knobs {
     fn default() -> Self {
         Self {
             unreliable: BTreeSet::from([Service::Eks]),
+            spared: BTreeSet::new(),
             throttled: 0.0,
             server_errors: 0.0,
             timeouts: 0.0,
             dropped: 0.0,
             latency: Duration::ZERO,
+            latencies: BTreeMap::new(),
             slow: None,
             unreachable: BTreeSet::new(),
             no_instances: false,
@@ -207,7 +213,7 @@ impl Knobs {
         if !self.take_token(operation, now) {
             return Some(Fault::Throttled);
         }
-        if !self.unreliable.contains(&service) {
+        if !self.is_unreliable(service, operation) {
             return None;
         }
         let shares = [
@@ -304,14 +310,21 @@ impl Knobs {
         }
     }
 
+    fn is_unreliable(&self, service: Service, operation: &str) -> bool {
+        self.unreliable.contains(&service) && !self.spared.contains(operation)
+    }
+
     /// How long a call waits for its effect, and then for its answer.
-    pub(super) fn waits(&mut self, service: Service) -> (Duration, Duration) {
-        let Some((least, most)) = self.slow.filter(|_| self.unreliable.contains(&service)) else {
-            return (self.latency, Duration::ZERO);
+    pub(super) fn waits(&mut self, service: Service, operation: &str) -> (Duration, Duration) {
+        let more = self.latencies.get(operation).copied().unwrap_or_default();
+        let latency = self.latency + more;
+        let unreliable = self.is_unreliable(service, operation);
+        let Some((least, most)) = self.slow.filter(|_| unreliable) else {
+            return (latency, Duration::ZERO);
         };
         let whole = least + most.saturating_sub(least).mul_f64(self.draw());
         let before = whole.mul_f64(self.draw());
-        (self.latency + before, whole.saturating_sub(before))
+        (latency + before, whole.saturating_sub(before))
     }
 
     /// A number from 0 up to 1.

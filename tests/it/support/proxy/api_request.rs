@@ -4,6 +4,8 @@
 use hyper::{Method, Uri};
 use serde_json::Value;
 
+use super::part::part;
+
 /// A request, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiRequest {
@@ -13,6 +15,8 @@ pub(crate) struct ApiRequest {
     pub(crate) resource: String,
     /// The name of the object, also of one that is created.
     pub(crate) name: Option<String>,
+    /// What it writes of the object, where that has parts.
+    part: Option<String>,
     /// Path and query.
     pub(crate) target: String,
 }
@@ -59,13 +63,16 @@ impl ApiRequest {
             let object: Value = serde_json::from_slice(body).ok()?;
             Some(object["metadata"]["name"].as_str()?.to_owned())
         };
+        let resource = subresource.map_or_else(
+            || resource.to_owned(),
+            |subresource| format!("{resource}/{subresource}"),
+        );
+        let part = part(verb, &resource, name, body);
         let name = name.map(str::to_owned);
         Self {
             verb,
-            resource: subresource.map_or_else(
-                || resource.to_owned(),
-                |subresource| format!("{resource}/{subresource}"),
-            ),
+            resource,
+            part,
             name: name.or_else(|| (verb == "create").then(created).flatten()),
             target: uri.to_string(),
         }
@@ -77,14 +84,17 @@ impl ApiRequest {
     }
 
     /// The name of its effect, where it is to have one: `patch identitymappings/status`. `ConfigMap`s are told apart by
-    /// their names, since each means something else.
+    /// their names, since each means something else, and some objects by the part that is written:
+    /// `patch identitymappings (finalizer added)`.
     pub(super) fn effect(&self) -> Option<String> {
         let of = match (self.resource.as_str(), &self.name) {
             ("configmaps", Some(name)) => format!(" {name}"),
             _ => String::new(),
         };
+        let part = self.part.as_ref().map(|part| format!(" ({part})"));
+        let part = part.unwrap_or_default();
         self.writes()
-            .then(|| format!("{} {}{of}", self.verb, self.resource))
+            .then(|| format!("{} {}{of}{part}", self.verb, self.resource))
     }
 }
 
@@ -127,6 +137,13 @@ mod tests {
                 "",
                 "patch",
                 Some("patch identitymappings/status"),
+            ),
+            (
+                "PATCH",
+                &format!("{config_maps}/aws-auth-history"),
+                r#"{"binaryData": {"1": "eA=="}}"#,
+                "patch",
+                Some("patch configmaps aws-auth-history (copy)"),
             ),
             ("GET", "/version", "", "get", None),
             ("GET", "/api/v1/namespaces/kube-system", "", "get", None),

@@ -8,6 +8,7 @@ mod api_request;
 mod body;
 mod faults;
 mod forward;
+mod part;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
