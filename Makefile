@@ -8,7 +8,8 @@
 # make fuzz      texts, copies, messages and specs that a fuzzer makes up, SECONDS for each of TARGETS
 # make image  the image of the Dockerfile as an archive, without a container engine
 # make soak   an hour of changes and faults on a real node, during which nothing may grow; MINUTES for another time
-# make node   the tests of image and chart on a real node, which make test runs too where a node can run
+# make node   the tests of image and chart on a real node, which make test runs too where a node can run; with IMAGE=target/image.tar
+#             those of install and AWS with the archive that make image made
 #
 # Written for the make of macOS too, which is old.
 
@@ -68,10 +69,15 @@ test: requirements
 	RUST_TEST_THREADS=2 cargo test --locked --test node
 	RUST_TEST_THREADS=6 PROPTEST_RNG_SEED=$(SEED) cargo test --locked $(TESTS)
 
+# With IMAGE, the tests that say something of an image which was made elsewhere.
+OF_IMAGE := install:: aws::
+
 node: requirements
 	@tests/node/can-run.sh
-	$(call beside,etcd kubernetes helm authenticator node,$(STATIC) && cargo test --locked --test node --no-run)
-	RUST_TEST_THREADS=2 cargo test --locked --test node
+	$(if $(IMAGE),@[ -f "$(IMAGE)" ] || { echo "$(IMAGE) does not exist: make image" >&2; exit 1; })
+	$(call beside,etcd kubernetes helm authenticator node,$(if $(IMAGE),,$(STATIC) &&) cargo test --locked --test node --no-run)
+	$(if $(IMAGE),IDENTITY_MAPPER_IMAGE=$(abspath $(IMAGE))) RUST_TEST_THREADS=2 \
+		cargo test --locked --test node $(if $(IMAGE),-- $(OF_IMAGE))
 
 soak: requirements
 	@tests/node/can-run.sh
@@ -80,14 +86,14 @@ soak: requirements
 
 # Needs buildah (Debian: apt-get install buildah crun), and fetches the builder's image, or takes the one that BUILDER names.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-IMAGE := identity-mapper:$(VERSION)
+NAME := identity-mapper:$(VERSION)
 COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 image:
 	STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot buildah build --timestamp 0 --build-arg IDENTITY_MAPPER_COMMIT=$(COMMIT) $(if $(BUILDER),--build-arg BUILDER=$(BUILDER)) \
-		--tag localhost/$(IMAGE) .
+		--tag localhost/$(NAME) .
 	@mkdir -p target && rm -f target/image.tar
-	STORAGE_DRIVER=vfs buildah push localhost/$(IMAGE) oci-archive:target/image.tar:$(IMAGE)
+	STORAGE_DRIVER=vfs buildah push localhost/$(NAME) oci-archive:target/image.tar:$(NAME)
 	@echo target/image.tar
 
 bench: requirements

@@ -103,6 +103,8 @@ reasons! {
     BackendUnavailable,
     /// Bindings have not been searched yet for a group that no mapping named before.
     BindingsNotRead,
+    /// The history of aws-auth is of another EKS cluster, as in a clone.
+    ClusterChanged,
     /// The EKS cluster and the Kubernetes API server are different clusters; nothing is written.
     ClusterMismatch,
     /// aws-auth was deleted.

@@ -157,7 +157,7 @@ impl Stage {
     async fn switch(&self, mode: Mode) {
         let switch = self.switch_alone(mode);
         match &self.visitors {
-            Some(visitors) => visitors.while_closed(&self.eks, mode, switch).await,
+            Some(visitors) => visitors.through(&self.eks, mode, switch).await,
             None => switch.await,
         }
     }

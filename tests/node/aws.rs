@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::support::Logins;
 use crate::support::eks::{Eks, Mark, Mode, Outcome, World};
+use crate::support::mappings::role;
 use crate::support::node::namespace::inside;
 use crate::support::node::workload::{Aws, Way};
 use crate::support::node::{Node, TAG};
@@ -32,6 +33,20 @@ pub(crate) struct Cloud {
 
 impl Cloud {
     pub(crate) async fn start(node: &Node, way: Way, furnish: impl FnOnce(&mut World)) -> Self {
+        let (eks, role) = Self::world(node, furnish).await;
+        let aws = Aws::open(node, &eks, way, &role).await;
+        Self::of(node, eks, aws, way).await
+    }
+
+    /// The same where a proxy is the only way to AWS.
+    async fn behind_proxy(node: &Node, way: Way, furnish: impl FnOnce(&mut World)) -> Self {
+        let (eks, role) = Self::world(node, furnish).await;
+        let aws = Aws::behind_proxy(node, &eks, way, &role).await;
+        Self::of(node, eks, aws, way).await
+    }
+
+    /// EKS, and the ARN of the operator's role.
+    async fn world(node: &Node, furnish: impl FnOnce(&mut World)) -> (Eks, String) {
         let mut world = World::new(CLUSTER)
             .mode(Mode::ApiAndConfigMap)
             .api_server(&node.cluster.authority(), node.cluster.url());
@@ -39,10 +54,13 @@ impl Cloud {
         world.trust_workload(NAMESPACE, SERVICE_ACCOUNT, &role);
         world.workloads.lifetime = Some(LIFETIME);
         furnish(&mut world);
-        let eks = Eks::start(world).await;
+        (Eks::start(world).await, role.arn)
+    }
+
+    async fn of(node: &Node, eks: Eks, aws: Aws, way: Way) -> Self {
         Self {
             logins: Logins::start(&node.cluster, &eks).await,
-            aws: Aws::open(node, &eks, way, &role.arn).await,
+            aws,
             way,
             eks,
         }
@@ -50,10 +68,15 @@ impl Cloud {
 
     /// Installs the chart for this cluster, with these values too.
     pub(crate) fn install(&self, node: &Node, further: &[&str]) {
+        self.install_tag(node, TAG, further);
+    }
+
+    /// The same with the image of this tag.
+    pub(crate) fn install_tag(&self, node: &Node, tag: &str, further: &[&str]) {
         let own = ["eks.clusterName=main", "eks.listingPeriod=10s"];
         let own = own.iter().chain(further).map(|it| (*it).to_owned());
         let values: Vec<String> = self.aws.values().into_iter().chain(own).collect();
-        node.install(TAG, &values);
+        node.install(tag, &values);
     }
 
     /// How often credentials were made.
@@ -104,6 +127,23 @@ async fn works(cgroup: &str, way: Way) {
         .find(|call| call.operation == "CreateAccessEntry")
         .unwrap();
     assert!(created.caller.starts_with(session), "{created:?}");
+}
+
+#[test]
+fn behind_a_proxy() {
+    inside("aws::behind_a_proxy", async |cgroup| {
+        let node = Node::start(cgroup).await;
+        let furnish = |world: &mut World| {
+            world.role(ACCOUNT, "/", "dev");
+        };
+        let cloud = Cloud::behind_proxy(&node, Way::PodIdentity, furnish).await;
+        cloud.install(&node, &[]);
+        let entry = json!({"backend": "AccessEntry"});
+        node.cluster.establish("dev", entry).await;
+        let entries = cloud.eks.world().cluster.entries.clone();
+        let arns: Vec<&String> = entries.keys().collect();
+        assert_eq!(arns, [&role("dev")]);
+    });
 }
 
 #[test]

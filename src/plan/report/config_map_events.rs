@@ -7,7 +7,7 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Document, Entry, Problem, Section};
 use crate::effective::is_node;
-use crate::observed::Repair;
+use crate::observed::{CLUSTER_ANNOTATION, Kept, Repair};
 use crate::plan::action::{EventNote, Outcome, Regarding};
 use crate::plan::claim::{Claim, EntryStep, Step};
 use crate::plan::decide::access_entry;
@@ -33,6 +33,7 @@ pub(crate) fn states(view: &View<'_>) -> Vec<ConfigMapState> {
         released(view),
         failed(view),
         halted(view),
+        cluster_changed(view),
         bridge_left(view),
         queue(view),
         unreachable(view),
@@ -260,6 +261,22 @@ fn halted(view: &View<'_>) -> Option<ConfigMapState> {
         "Reconcile",
         block.message.clone(),
     ))
+}
+
+/// What the cluster's objects say of EKS is of another cluster, as after a restore into a clone: the record is replaced.
+fn cluster_changed(view: &View<'_>) -> Option<ConfigMapState> {
+    let aws = view.plan.observed.aws.view()?;
+    let history = view.plan.observed.history.view()?;
+    let before = Kept::parse(history.annotations.get(CLUSTER_ANNOTATION)?)?;
+    let now = &aws.cluster.arn;
+    (aws.unreachable.is_none() && before.arn != *now).then(|| {
+        let note = format!(
+            "{} is of EKS cluster {}, and this is {now}: the mappings grant access to {now} as declared, and nothing of the other cluster is changed",
+            view.plan.settings.config_map.history(),
+            before.arn
+        );
+        state(format!("changed/{}", before.arn), Reason::ClusterChanged, "Observe", note)
+    })
 }
 
 /// The bridge binding makes administrators of everyone who has its group, so it must not outlive a handover.

@@ -1,6 +1,7 @@
 //! Who gets in, and as whom: asked by people who log in with tokens, not by a model.
 
 mod declared;
+mod effective;
 mod entries;
 mod model;
 mod partitions;

@@ -1,5 +1,5 @@
 //! The tests' own answer to 'who may do what now?' (`support/power`) against people who log in, on generated clusters; and the
-//! operator's own (`effective`) where aws-auth alone counts.
+//! operator's own, see [`effective`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,9 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use identity_mapper::aws_auth::Document;
-use identity_mapper::effective::{EffectiveAccess, Granted, Reading, Sources};
-use identity_mapper::observed::{AwsState, Bindings};
-use identity_mapper::principal::canonical_caller;
+use identity_mapper::observed::Iam;
 use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use proptest::prelude::*;
@@ -21,7 +19,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::power::agreement::all;
 use crate::support::eks::{Association, Entry, Principal};
-use crate::support::power::{self, Door, Objects, Rbac, Refused, Request, Scene};
+use crate::support::power::{self, Door, Objects, Rbac, Request, Scene};
 
 /// Generated clusters.
 const CASES: usize = 300;
@@ -237,6 +235,7 @@ struct Stage {
     rbac: Arc<Rbac>,
     instances: Arc<BTreeMap<String, String>>,
     principals: Vec<Principal>,
+    iam: Iam,
     callers: Vec<Caller>,
 }
 
@@ -298,6 +297,7 @@ impl Stage {
             logins,
             rbac: Arc::new(Rbac::new(&objects)),
             instances,
+            iam: effective::listed(principals.iter()),
             principals,
             callers,
         }
@@ -403,24 +403,28 @@ impl Stage {
         Door::of(&world)
     }
 
-    /// One caller, by the real door and by the model: whether they got in.
-    async fn compare(&self, scene: &Scene, mode: Mode, caller: &Caller, asked: &Request) -> bool {
+    /// One caller, by the real door, by the model and by the operator: whether they got in, and what says so.
+    async fn compare(
+        &self,
+        scene: &Scene,
+        caller: &Caller,
+        asked: &Request,
+    ) -> (bool, &'static str) {
         let token = self.eks.token(caller);
         let real = self.logins.who(&token).await;
-        let ours = scene.login(&power::Caller {
+        let caller = power::Caller {
             arn: caller.arn.clone(),
             user_id: caller.user_id.clone(),
             access_key: access_key(&token),
-        });
-        if mode == Mode::ConfigMap {
-            effective(scene, caller, real.as_ref().err(), &ours);
-        }
+        };
+        let ours = scene.login(&caller);
+        let by = effective::compare(scene, &self.iam, &caller, &real);
         let told = format!("{real:?} and {ours:?}");
         let user = match real {
             Ok(user) => user,
             Err(denied) if denied.is_unauthorized() => {
                 assert!(ours.is_err(), "{told}");
-                return false;
+                return (false, by);
             }
             Err(denied) => {
                 // Only those who are not in system:authenticated may not ask who they are.
@@ -435,7 +439,7 @@ impl Stage {
                     named(&identity.username) && !scene.power_of(identity).allows(&review)
                 });
                 assert!(matching, "{told}");
-                return true;
+                return (true, by);
             }
         };
         let (username, groups) = identity(&user);
@@ -452,33 +456,8 @@ impl Stage {
             let power = scene.power_of(identity);
             assert_eq!(power.allows(asked), allowed, "{asked:?}: {told}");
         }
-        true
+        (true, by)
     }
-}
-
-/// What the operator says of a caller where aws-auth alone counts.
-fn effective(
-    scene: &Scene,
-    caller: &Caller,
-    real: Option<&Denied>,
-    ours: &Result<Vec<power::Identity>, Refused>,
-) {
-    let (aws, bindings) = (AwsState::Off, Bindings::default());
-    let effective = EffectiveAccess::new(Sources {
-        aws_auth: &scene.aws_auth,
-        reading: Reading::AsAwsAuth,
-        aws: &aws,
-        bindings: &bindings,
-    });
-    let canonical = canonical_caller(&caller.arn).unwrap();
-    let granted = effective.granted(&canonical);
-    let nothing = matches!(granted, Granted::Nothing);
-    let refused = real.is_some_and(Denied::is_unauthorized);
-    // An entry whose template fails is still the caller's.
-    let template = ours
-        .as_ref()
-        .is_err_and(|Refused(why)| why.contains("is no instance"));
-    assert_eq!(nothing, refused && !template, "{}: {granted:?}", caller.arn);
 }
 
 /// The access key id that a token is signed with.
@@ -514,6 +493,7 @@ async fn logins_are_as_the_model_says() {
     let mut runner = TestRunner::deterministic();
     let cases = case();
     let (mut entered, mut refused) = (0, 0);
+    let mut ways = BTreeSet::new();
     let started = Timestamp::now();
     for number in 0..CASES {
         let case = cases.new_tree(&mut runner).unwrap().current();
@@ -524,10 +504,11 @@ async fn logins_are_as_the_model_says() {
         let callers = (case.asked..).zip(&case.callers);
         let compared = callers.map(|(asked, &caller)| {
             let asked = &REQUESTS[asked % REQUESTS.len()];
-            stage.compare(&scene, mode, &stage.callers[caller], asked)
+            stage.compare(&scene, &stage.callers[caller], asked)
         });
-        for let_in in futures::future::join_all(compared).await {
+        for (let_in, by) in futures::future::join_all(compared).await {
             *(if let_in { &mut entered } else { &mut refused }) += 1;
+            ways.insert(format!("{by} in {mode:?}, in: {let_in}"));
         }
         drop(shown);
     }
@@ -536,6 +517,19 @@ async fn logins_are_as_the_model_says() {
         entered > 200 && refused > 200,
         "{entered} got in, {refused} did not, in {took}"
     );
+    // Everything that may say so has let somebody in, in each mode in which it counts, and in no other.
+    for by in ["access entry", "aws-auth", "account"] {
+        for mode in [Mode::ConfigMap, Mode::ApiAndConfigMap, Mode::Api] {
+            let counts = match mode {
+                Mode::ConfigMap => by != "access entry",
+                Mode::ApiAndConfigMap => true,
+                Mode::Api => by == "access entry",
+            };
+            let seen = ways.contains(&format!("{by} in {mode:?}, in: true"));
+            assert_eq!(seen, counts, "{by} in {mode:?} of {ways:#?}");
+        }
+    }
+    assert!(ways.contains("chance in ConfigMap, in: true"), "{ways:#?}");
 }
 
 /// Tells the case where a comparison fails.

@@ -13,7 +13,7 @@ type Row = (
     &'static [&'static str],
 );
 
-const ROWS: [Row; 3] = [
+const ROWS: [Row; 8] = [
     (
         "arn:aws:eks:us-east-1:111122223333:cluster/test",
         "aws",
@@ -44,6 +44,39 @@ const ROWS: [Row; 3] = [
             "sts.eu-west-1.amazonaws.com",
         ],
         &["sts.amazonaws.com", "sts.cn-north-1.amazonaws.com.cn"],
+    ),
+    (
+        "arn:aws-iso:eks:us-iso-east-1:111122223333:cluster/test",
+        "aws-iso",
+        &["sts.us-iso-east-1.c2s.ic.gov"],
+        &["sts.amazonaws.com", "sts.us-isob-east-1.sc2s.sgov.gov"],
+    ),
+    (
+        "arn:aws-iso-b:eks:us-isob-east-1:111122223333:cluster/test",
+        "aws-iso-b",
+        &["sts.us-isob-east-1.sc2s.sgov.gov"],
+        &["sts.amazonaws.com", "sts.us-iso-east-1.c2s.ic.gov"],
+    ),
+    (
+        "arn:aws-iso-e:eks:eu-isoe-west-1:111122223333:cluster/test",
+        "aws-iso-e",
+        &["sts.eu-isoe-west-1.cloud.adc-e.uk"],
+        &["sts.amazonaws.com", "sts.eu-west-1.amazonaws.com"],
+    ),
+    (
+        "arn:aws-iso-f:eks:us-isof-south-1:111122223333:cluster/test",
+        "aws-iso-f",
+        &["sts.us-isof-south-1.csp.hci.ic.gov"],
+        &["sts.amazonaws.com", "sts.us-iso-east-1.c2s.ic.gov"],
+    ),
+    (
+        "arn:aws-eusc:eks:eusc-de-east-1:111122223333:cluster/test",
+        "aws-eusc",
+        &[
+            "sts.eusc-de-east-1.amazonaws.eu",
+            "sts.eusc-de-east-1.api.amazonwebservices.eu",
+        ],
+        &["sts.amazonaws.com", "sts.eu-central-1.amazonaws.com"],
     ),
 ];
 

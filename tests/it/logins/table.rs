@@ -80,6 +80,18 @@ const ROLES: &str = r#"
   username: fay:{{SessionName}}
 - rolearn: arn:aws-us-gov:iam::111122223333:role/Gov
   username: gov
+- rolearn: arn:aws-iso:iam::111122223333:role/Gov
+  username: iso
+- rolearn: arn:aws-iso-b:iam::111122223333:role/Gov
+  username: iso-b
+- rolearn: arn:aws-iso-e:iam::111122223333:role/Gov
+  username: iso-e
+- rolearn: arn:aws-iso-f:iam::111122223333:role/Gov
+  username: iso-f
+- rolearn: arn:aws-eusc:iam::111122223333:role/Gov
+  username: eusc
+- rolearn: arn:aws-moon:iam::111122223333:role/Gov
+  username: moon
 - RoleARN: arn:aws:iam::111122223333:role/Fields
   USERNAME: fields
   Groups: [team]
@@ -263,29 +275,28 @@ fn rows(world: &mut World) -> Vec<Row> {
             caller(&format!("arn:aws:iam::{ACCOUNT}:root"), ACCOUNT),
             Some(("root", &[])),
         ),
-        (
-            "a role of GovCloud",
-            caller(
-                "arn:aws-us-gov:sts::111122223333:assumed-role/Gov/x",
-                "AROAGOV:x",
-            ),
-            Some(("gov", &[])),
-        ),
         ("the same role of another partition", role("Gov", "x"), None),
-        (
-            "an unknown partition",
-            caller(
-                "arn:aws-moon:sts::111122223333:assumed-role/NoGroups/x",
-                "AROAMOON:x",
-            ),
-            None,
-        ),
         (
             "a user of an account",
             caller("arn:aws:iam::444455556666:user/people/Una", "AIDAUNA"),
             Some(("arn:aws:iam::444455556666:user/people/Una", &[])),
         ),
     ];
+    for (partition, username) in [
+        ("aws-us-gov", Some("gov")),
+        ("aws-iso", Some("iso")),
+        ("aws-iso-b", Some("iso-b")),
+        ("aws-iso-e", Some("iso-e")),
+        ("aws-iso-f", Some("iso-f")),
+        ("aws-eusc", Some("eusc")),
+        // The authenticator knows no other.
+        ("aws-moon", None),
+        ("aws-iso-g", None),
+    ] {
+        let arn = format!("arn:{partition}:sts::{ACCOUNT}:assumed-role/Gov/x");
+        let found: Option<(&str, &[&str])> = username.map(|username| (username, &[][..]));
+        rows.push((partition, caller(&arn, "AROAGOV:x"), found));
+    }
     let whole = session(world, "444455556666", "Whole", "x");
     let zeros = session(world, "012345678901", "Whole", "x");
     rows.push((

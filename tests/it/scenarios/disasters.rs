@@ -1,11 +1,16 @@
 //! What is lost or put back behind the operator's back: docs/disasters.md says what to do then.
 
+mod clone;
+
 use std::time::Duration;
 
 use kube::api::PostParams;
 use serde_json::json;
 
 use super::NO_TIMER;
+use super::entries::stage::{self, Stage};
+use crate::cli::Run;
+use crate::support::eks::Mode;
 use crate::support::mappings::{mapping, role};
 use crate::support::rights;
 use crate::support::wait::eventually;
@@ -67,6 +72,47 @@ async fn an_older_backup_of_etcd_is_restored() {
     }
     cluster.has_entry("later-0", false).await;
     assert!(operator.exited().is_none(), "{}", operator.log());
+}
+
+/// EKS is in no backup of etcd: an access entry that was made after the backup outlives its mapping.
+#[tokio::test]
+async fn an_access_entry_outlives_its_mapping_in_a_restore() {
+    let mut stage = Stage::new(Mode::ApiAndConfigMap, &stage::NO_TIMER).await;
+    let stays = stage.establish("stays", json!({})).await;
+    stage.stop().await;
+    stage.cluster.back_up().await;
+    stage.start(&stage::NO_TIMER).await;
+    let later = stage.establish("later", json!({})).await;
+    let entries = stage.entries();
+
+    // As the page says: the operator is stopped before.
+    stage.stop().await;
+    stage.cluster.restore().await;
+    let mark = stage.mark();
+    stage.start(&stage::NO_TIMER).await;
+    let note = stage.cluster.note("OrphanedEntries", "aws-auth").await;
+    assert!(note.contains("role/later"), "{note}");
+    assert!(!note.contains("role/stays"), "{note}");
+    stage.fence("afterwards").await;
+    for arn in [&stays, &later] {
+        assert_eq!(stage.entry(arn).as_ref(), entries.get(arn), "{arn}");
+        assert!(stage.writes_about(arn, mark).is_empty(), "{arn}");
+    }
+    let access = Run::new(["access", "--cluster-name=test", "--output=json"]);
+    let ran = access.on(&stage.cluster).with(&stage.eks).run_aside().await;
+    assert!(ran.stdout.contains(&later), "{}", ran.shown());
+
+    // Its manifest is applied again: it is managed as before.
+    stage.establish_for("later", &later, json!({})).await;
+    let (again, before) = (stage.entry(&later).unwrap(), &entries[&later]);
+    assert_eq!(
+        (again.created, &again.username, &again.groups),
+        (before.created, &before.username, &before.groups)
+    );
+    stage.delete(&["later"]);
+    stage
+        .entry_until("it goes with its mapping", &later, |it| it.is_none())
+        .await;
 }
 
 /// Texts of before are lost; what is managed is not.

@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::NO_TIMER;
+use crate::support::eks::Gate;
 use crate::support::link::{Link, Quality};
-use crate::support::mappings::FOREIGN;
+use crate::support::mappings::{FOREIGN, SOON};
 use crate::support::programs::operator_binary;
+use crate::support::proxy::{Fault, On, Proxy};
 use crate::support::{Cluster, Operator, eventually};
 
 /// A watch ends and fails to begin again, for longer than a hiccup takes.
@@ -92,4 +94,38 @@ async fn a_store_that_hangs_makes_passes_fail_and_it_unready() {
     ready_again(&operator).await;
     cluster.establish("b", json!({})).await;
     assert!(operator.stop().await.0.success());
+}
+
+/// The chart has no startupProbe: a process is alive before anything has answered it, for as long as that takes, and says what it waits
+/// for.
+#[tokio::test]
+async fn a_start_that_takes_long_is_alive() {
+    let cluster = Cluster::seeded().await;
+    let kubeconfig = cluster.operator_kubeconfig().await;
+    for (fault, waits) in [
+        (
+            Fault::HalfOpen,
+            "waiting for IdentityMappings, the ConfigMap",
+        ),
+        // The loop takes in what its watches meet.
+        (
+            Fault::Unavailable,
+            "the watch of the ConfigMap has been failing for ",
+        ),
+    ] {
+        let proxy = Proxy::start(&cluster, &Gate::default()).await;
+        proxy.faults().put(On::Any, fault, 1.0);
+        let way = proxy.kubeconfig(&cluster, &kubeconfig);
+        let mut operator = Operator::spawn_program(&cluster, &operator_binary(), &NO_TIMER, &way);
+        eventually("probes are served", SOON, async || {
+            tokio::net::TcpStream::connect(operator.addresses()[1]).await
+        })
+        .await;
+        unready(&operator, waits).await;
+        assert_eq!(operator.probe("/livez").await, 200);
+        if fault == Fault::Unavailable {
+            proxy.faults().calm();
+            operator.wait_ready().await.unwrap();
+        }
+    }
 }

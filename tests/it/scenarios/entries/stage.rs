@@ -82,6 +82,11 @@ impl Stage {
         if mode != Mode::Api {
             cluster.seed(json!({ "mapRoles": FOREIGN })).await;
         }
+        Self::of(cluster, arn, mode).await
+    }
+
+    /// This control plane, as it is, and AWS alone.
+    pub(crate) async fn of(cluster: Cluster, arn: &str, mode: Mode) -> Self {
         let eks = Eks::start(world_of(&cluster, arn, mode)).await;
         Self {
             operator: None,

@@ -120,6 +120,19 @@ pub(crate) struct Eks {
     runtime: Option<Runtime>,
 }
 
+/// The domain of a partition's regional hosts (`partitions.json` of the AWS SDKs).
+fn domain(partition: &str) -> &'static str {
+    match partition {
+        "aws-cn" => "amazonaws.com.cn",
+        "aws-iso" => "c2s.ic.gov",
+        "aws-iso-b" => "sc2s.sgov.gov",
+        "aws-iso-e" => "cloud.adc-e.uk",
+        "aws-iso-f" => "csp.hci.ic.gov",
+        "aws-eusc" => "amazonaws.eu",
+        _ => "amazonaws.com",
+    }
+}
+
 impl Eks {
     /// Starts on free ports of the loopback address.
     pub(crate) async fn start(world: World) -> Self {
@@ -166,11 +179,16 @@ impl Eks {
 
     /// Opens all services under their real names, behind a proxy.
     pub(crate) async fn front(&self) -> io::Result<Front> {
+        self.front_at((Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// The same, with the proxy at this address.
+    pub(crate) async fn front_at(&self, address: SocketAddr) -> io::Result<Front> {
         let region = self.world().cluster.region.clone();
         let (authority, tls) = front::any_host().map_err(io::Error::other)?;
         let runtime = self.runtime.as_ref().expect("it is there until the end");
         // Bound there, since a listener belongs to the runtime that it was made in.
-        let bound = runtime.spawn(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+        let bound = runtime.spawn(TcpListener::bind(address));
         let listener = bound.await.map_err(io::Error::other)??;
         let address = listener.local_addr()?;
         runtime.spawn(front::serve(self.shared.clone(), listener, tls));
@@ -181,31 +199,31 @@ impl Eks {
         })
     }
 
-    /// Opens the services under their real names on this address, and the agent of EKS Pod Identity on that one, where a node has it:
-    /// the certificate authority of the names, in PEM. For network namespaces of one's own.
-    pub(crate) async fn on_node(&self, hosts: IpAddr, agent: IpAddr) -> io::Result<String> {
+    /// Opens the services under their real names on port 443 of this address: the certificate authority of the names, in PEM. For network
+    /// namespaces of one's own.
+    pub(crate) async fn hosts_at(&self, address: IpAddr) -> io::Result<String> {
         let (authority, tls) = front::any_host().map_err(io::Error::other)?;
         let runtime = self.runtime.as_ref().expect("it is there until the end");
-        let bound = runtime.spawn(async move {
-            let hosts = TcpListener::bind((hosts, 443)).await?;
-            io::Result::Ok((hosts, TcpListener::bind((agent, 80)).await?))
-        });
-        let (hosts, agent) = bound.await.map_err(io::Error::other)??;
+        let bound = runtime.spawn(TcpListener::bind((address, 443)));
+        let hosts = bound.await.map_err(io::Error::other)??;
         runtime.spawn(front::serve_hosts(self.shared.clone(), hosts, tls));
-        runtime.spawn(workload::serve_agent(self.shared.clone(), agent));
         Ok(authority)
+    }
+
+    /// Opens the agent of EKS Pod Identity on this address, where a node has it.
+    pub(crate) async fn agent_at(&self, address: IpAddr) -> io::Result<()> {
+        let runtime = self.runtime.as_ref().expect("it is there until the end");
+        let bound = runtime.spawn(TcpListener::bind((address, 80)));
+        let agent = bound.await.map_err(io::Error::other)??;
+        runtime.spawn(workload::serve_agent(self.shared.clone(), agent));
+        Ok(())
     }
 
     /// A new token by which this caller logs in to the cluster, as `aws eks get-token` makes it: no two are equal.
     pub(crate) fn token(&self, caller: &Caller) -> String {
         let (cluster, host) = {
             let cluster = &self.world().cluster;
-            let suffix = if cluster.partition == "aws-cn" {
-                ".cn"
-            } else {
-                ""
-            };
-            let host = format!("sts.{}.amazonaws.com{suffix}", cluster.region);
+            let host = format!("sts.{}.{}", cluster.region, domain(&cluster.partition));
             (cluster.name.clone(), host)
         };
         self.token_by(caller, &cluster, &host)

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use identity_mapper::observed::Mode;
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ struct Written {
     file: File,
     content: Value,
     length: usize,
+    when: Instant,
 }
 
 impl Files {
@@ -38,6 +40,11 @@ impl Files {
             entries: Watched::new(&folder.join(ENTRIES)),
             mode: Watched::new(&folder.join(MODE)),
         }
+    }
+
+    /// When the mode was last written: from then on the authenticator builds its chain of backends anew.
+    pub(super) fn mode_written(&self) -> Instant {
+        self.mode.0.lock().expect("nobody panics with it").when
     }
 
     /// Writes what counts now, where it differs.
@@ -76,6 +83,7 @@ impl Watched {
             file: File::create_new(path).expect("the folder is writable"),
             content: Value::Null,
             length: 0,
+            when: Instant::now(),
         }))
     }
 
@@ -89,6 +97,8 @@ impl Watched {
         whole["Version"] = json!("1");
         // Blanks over what was longer before: a file that is cut first would be read empty.
         let text = format!("{:width$}", whole.to_string(), width = written.length);
+        // Before the file is: whoever is refused by what reads it is refused later.
+        written.when = Instant::now();
         let done = written.file.write_all_at(text.as_bytes(), 0);
         done.expect("the file is writable");
         written.content = content;

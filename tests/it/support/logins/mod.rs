@@ -17,7 +17,7 @@ mod webhooks;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{Request, StatusCode};
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
@@ -47,6 +47,7 @@ pub(crate) struct Logins {
     authenticator: Supervised,
     anyone: Client,
     folder: PathBuf,
+    files: Arc<Files>,
 }
 
 /// What an authenticator is started with beside its defaults.
@@ -82,10 +83,11 @@ impl Logins {
             .join(format!("authenticator-{}", cluster.next_file()));
         prepare(cluster, &folder, &front, settings);
         let webhooks = cluster.webhooks();
-        let files = Files::new(&folder);
+        let files = Arc::new(Files::new(&folder));
         let door = webhooks.door();
+        let written = files.clone();
         let publish = Arc::new(move |counts: Door| {
-            files.publish(&counts);
+            written.publish(&counts);
             *door.lock().expect("nobody panics with it") = Some(counts);
         });
         let observing = publish.clone();
@@ -136,6 +138,7 @@ impl Logins {
                         authenticator,
                         anyone,
                         folder,
+                        files,
                     };
                 }
                 Err(log) => logs.push(log),
@@ -169,6 +172,11 @@ impl Logins {
             Ok(_) => 200,
             Err(denied) => denied.code,
         }
+    }
+
+    /// When the mode was last written for the authenticator, which builds its chain of backends anew from then on.
+    pub(crate) fn mode_written(&self) -> Instant {
+        self.files.mode_written()
     }
 
     /// What the authenticator wrote so far.

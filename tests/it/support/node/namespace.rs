@@ -18,6 +18,7 @@ use super::super::addresses::Family;
 use super::super::programs::repository;
 use super::super::supervise::{Scratch, Supervised};
 use super::super::wait::eventually;
+use super::image::GIVEN;
 
 /// Set inside to the name of the node's cgroups.
 const INSIDE: &str = "IDENTITY_MAPPER_NODE_CGROUP";
@@ -52,7 +53,7 @@ exit 1
 ///
 /// Where that can't be, says so by name, on standard error, which libtest does not keep back.
 pub(crate) fn inside(test: &str, body: impl AsyncFnOnce(&str)) {
-    inside_within(DEADLINE, Output::Kept, &[], test, body);
+    inside_within(DEADLINE, Output::Kept, &[GIVEN], test, body);
 }
 
 /// The same with another deadline, its output elsewhere, and with these variables of the environment, where they are set.

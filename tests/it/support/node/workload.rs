@@ -1,11 +1,12 @@
 //! AWS as a Pod on the node has it: its credentials come as EKS gives them to Pods, and every call goes over TLS to the hosts of AWS by
 //! their names, which the stand-in answers under a private authority.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::addresses::Family;
 use super::super::eks::{AGENT, Eks};
 use super::super::rights::SERVICE_ACCOUNT;
 use super::super::wait::eventually;
@@ -14,36 +15,82 @@ use super::names::Names;
 
 const SOON: Duration = Duration::from_mins(2);
 
+/// The port of the proxy.
+const PROXY: u16 = 3128;
+
 /// The stand-in, open to the Pods of a node, and what the operator's Pod needs to be a role in it.
 pub(crate) struct Aws {
     authority: String,
     role: String,
-    _names: Names,
+    road: Road,
+}
+
+/// How the Pods of a node reach AWS.
+enum Road {
+    /// A name server knows the hosts.
+    Names { _server: Names },
+    /// Nothing knows them but this proxy, and the API server is no host of its.
+    Proxy(SocketAddr, IpAddr),
 }
 
 impl Aws {
     /// Opens it, and has the API server change the operator's Pods, from the next one on, as EKS does.
     pub(crate) async fn open(node: &Node, eks: &Eks, way: Way, role: &str) -> Self {
         let family = node.family();
-        let opened = eks.on_node(family.node(), family.agent()).await;
-        let authority = opened.unwrap();
+        let authority = eks.hosts_at(family.node()).await.unwrap();
         let names = Names::start(family).await;
+        Self::on(
+            (node, eks),
+            way,
+            role,
+            authority,
+            Road::Names { _server: names },
+        )
+        .await
+    }
+
+    /// The same on a node from which a proxy is the only way to the hosts: nothing else knows their names.
+    pub(crate) async fn behind_proxy(node: &Node, eks: &Eks, way: Way, role: &str) -> Self {
+        let family = node.family();
+        let front = eks.front_at((family.node(), PROXY).into()).await.unwrap();
+        let road = Road::Proxy(front.address, family.api_server());
+        Self::on((node, eks), way, role, front.authority, road).await
+    }
+
+    async fn on(
+        (node, eks): (&Node, &Eks),
+        way: Way,
+        role: &str,
+        authority: String,
+        road: Road,
+    ) -> Self {
+        let agent = node.family().agent();
+        eks.agent_at(agent).await.unwrap();
         let region = eks.world().cluster.region.clone();
-        injected(node, &way.injection(role, &region, family.agent())).await;
+        injected(node, &way.injection(role, &region, agent)).await;
         Self {
             authority,
             role: role.to_owned(),
-            _names: names,
+            road,
         }
     }
 
     /// Values of the chart, as `helm --set` and `--set-json` take them.
     pub(crate) fn values(&self) -> Vec<String> {
         let annotations = json!({"eks.amazonaws.com/role-arn": self.role});
-        vec![
+        let mut values = vec![
             format!("certificateAuthorities={}", json!(self.authority)),
             format!("serviceAccount.annotations={annotations}"),
-        ]
+        ];
+        if let Road::Proxy(proxy, api_server) = &self.road {
+            // As docs/iam.md says.
+            let env = json!([
+                {"name": "HTTPS_PROXY", "value": format!("http://{proxy}")},
+                {"name": "NO_PROXY", "value": format!("{api_server},{}", Family::V4.agent())},
+            ]);
+            values.push(format!("env={env}"));
+        }
+        values
     }
 }
 
