@@ -1,5 +1,6 @@
 //! aws-auth while three write it: every interleaving of the operator's protocol (read, plan, write the history, write aws-auth, report)
-//! with two others who read and write the whole text, where the operator dies at any point and answers are lost.
+//! with two others who read and write the whole text, where the operator dies at any point, or another replica takes over and a write of
+//! the first comes later, and answers are lost.
 //!
 //! The planner is the real one. The API server is a value with the one rule that the protocol rests on: a write that carries a
 //! resourceVersion is refused once that is not the current one. A state is entered once, whichever way led to it.
@@ -122,6 +123,8 @@ struct Interleaving {
     /// The operator has something to look at.
     dirty: bool,
     others: Vec<OtherWriter>,
+    /// The pass and the memory of a leader that another one followed, while its next write is on its way.
+    late: Option<Box<(PassPhase, Memory)>>,
     crashes: usize,
     lost: usize,
 }
@@ -130,6 +133,8 @@ struct Interleaving {
 enum WriterStep {
     Operator(AnswerFate),
     Crash,
+    TakeOver,
+    Late,
     Other(usize, AnswerFate),
 }
 
@@ -156,7 +161,10 @@ impl Interleaving {
             }
         }
         if self.crashes > 0 && !matches!(self.phase, PassPhase::Idle) {
-            steps.push(WriterStep::Crash);
+            steps.extend([WriterStep::Crash, WriterStep::TakeOver]);
+        }
+        if self.late.is_some() {
+            steps.push(WriterStep::Late);
         }
         for (number, other) in self.others.iter().enumerate().filter(|(_, it)| !it.done) {
             if other.read.is_none() {
@@ -179,6 +187,21 @@ impl Interleaving {
                 self.crashes -= 1;
                 self.server.memory = Memory::default();
                 self.phase = PassPhase::Idle;
+                self.dirty = true;
+            }
+            WriterStep::TakeOver => {
+                self.crashes -= 1;
+                let phase = std::mem::replace(&mut self.phase, PassPhase::Idle);
+                self.late = Some(Box::new((phase, std::mem::take(&mut self.server.memory))));
+                self.dirty = true;
+            }
+            WriterStep::Late => {
+                let (phase, memory) = *self.late.take().expect("on its way");
+                let phase = std::mem::replace(&mut self.phase, phase);
+                let memory = std::mem::replace(&mut self.server.memory, memory);
+                self.operator(AnswerFate::Done);
+                (self.phase, self.server.memory) = (phase, memory);
+                // The watch tells of it.
                 self.dirty = true;
             }
             WriterStep::Other(number, fate) => self.other(number, fate),
@@ -349,12 +372,13 @@ impl Interleaving {
     fn key(&self) -> String {
         let server = &self.server;
         format!(
-            "{:?}{:?}{:?}{:?}{:?}{:?}{}{}{}",
+            "{:?}{:?}{:?}{:?}{:?}{:?}{:?}{}{}{}",
             server.config_map,
             server.history,
             server.objects,
             server.memory,
             self.phase,
+            self.late,
             self.others
                 .iter()
                 .map(|it| (it.done, it.read.as_ref().map(|read| &read.config_map)))
@@ -387,7 +411,8 @@ fn without(text: &str, roles: &[&str]) -> String {
 fn judge(before: &Interleaving, step: WriterStep, after: &Interleaving) -> Result<(), String> {
     let (old, new) = (before.server.roles(), after.server.roles());
     let names = ["m", "n"];
-    if matches!(step, WriterStep::Operator(_)) && without(&old, &names) != without(&new, &names) {
+    let operators = matches!(step, WriterStep::Operator(_) | WriterStep::Late);
+    if operators && without(&old, &names) != without(&new, &names) {
         return Err(format!("an unmanaged byte changed:\n{old}\nto\n{new}"));
     }
     let entries = after.server.entries();
@@ -509,6 +534,7 @@ fn world(
         phase: PassPhase::Idle,
         dirty: true,
         others: others.into(),
+        late: None,
         crashes,
         lost,
     };
