@@ -438,9 +438,9 @@ impl WatchedState {
         self.crd_deleting() && !self.mappings.iter().any(|(_, seen)| holds(&seen.mapping))
     }
 
-    /// Whether all mappings of the principal have expired: nothing is granted to it any more, whatever was planned before.
+    /// Whether no mapping of the principal is active any more: nothing is granted to it then, whatever was planned before.
     #[must_use]
-    pub fn has_expired(&self, principal: &Principal, now: Timestamp) -> bool {
+    pub fn is_over(&self, principal: &Principal, now: Timestamp) -> bool {
         let key = principal.key();
         let declares = |mapping: &Mapping| match mapping.permission_set() {
             Some(set) => is_of_set(principal, set),
@@ -451,8 +451,7 @@ impl WatchedState {
             .filter(|mapping| declares(mapping))
             .map(|mapping| State::of(mapping, now))
             .peekable();
-        let expired = states.peek().is_some();
-        expired && states.all(|state| state == State::Expired)
+        states.peek().is_some() && states.all(|state| state != State::Live)
     }
 
     fn crd_deleting(&self) -> bool {

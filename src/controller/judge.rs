@@ -107,9 +107,9 @@ impl CallCheck for CallGuard<'_> {
             return Err("deleting the CustomResourceDefinition revokes nothing".to_owned());
         }
         let principal = Principal::parse(call.principal_arn()).ok();
-        let expired = |principal| self.state.has_expired(principal, Timestamp::now());
-        if grants(call) && principal.as_ref().is_some_and(expired) {
-            return Err("the mapping has expired".to_owned());
+        let is_over = |principal| self.state.is_over(principal, Timestamp::now());
+        if grants(call) && principal.as_ref().is_some_and(is_over) {
+            return Err("no mapping of the principal is active any more".to_owned());
         }
         if !self.takes(call, aws) {
             return Ok(());
@@ -269,7 +269,7 @@ mod tests {
 
     /// The end of a mapping is no event that a watch tells: calls of a long burst, or beside a long pass, come after it.
     #[test]
-    fn nothing_is_granted_once_all_mappings_of_the_principal_have_expired() {
+    fn nothing_is_granted_once_no_mapping_of_the_principal_is_active() {
         let expired = json!({"validUntil": "2020-01-01T00:00:00Z"});
         let arn = "arn:aws:iam::111122223333:role/bob";
         let policy_arn = format!("arn:aws:eks::aws:cluster-access-policy/{ADMIN_POLICY}");
@@ -291,11 +291,15 @@ mod tests {
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
         };
         let key = Key::parse_arn(arn).expect("a key");
-        for (live, refused) in [(false, true), (true, false)] {
+        for (other, refused) in [
+            (None, true),
+            (Some(json!({"suspend": true})), true),
+            (Some(json!({})), false),
+        ] {
             let mut simulation = Simulation::in_eks(Mode::Api, "");
             simulation.create("ends", "role/bob", &expired);
-            if live {
-                simulation.create("lives", "role/bob", &json!({}));
+            if let Some(spec) = &other {
+                simulation.create("other", "role/bob", spec);
             }
             let state = watched(&simulation);
             let aws = simulation.observed().aws;
@@ -308,11 +312,11 @@ mod tests {
             };
             for call in [&create, &associate, &update(&["dev"])] {
                 let judged = guard.judge(&key, std::slice::from_ref(call), &aws);
-                let said = judged.is_err_and(|why| why.contains("expired"));
-                assert_eq!(said, refused, "{call:?}, another lives: {live}");
+                let said = judged.is_err_and(|why| why.contains("active"));
+                assert_eq!(said, refused, "{call:?} beside {other:?}");
             }
             let back = guard.judge(&key, &[update(&[])], &aws);
-            assert!(!back.is_err_and(|why| why.contains("expired")));
+            assert!(!back.is_err_and(|why| why.contains("active")));
         }
     }
 

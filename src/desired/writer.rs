@@ -86,10 +86,14 @@ impl<'a> WriterMarks<'a> {
         };
         let mut others = others.filter(|other| other.uid != mapping.uid);
         let contradicts = |other: &Mapping| {
+            let keeps = matches!(State::of(other, now), State::Suspended | State::Refused);
+            // What a spec that can't be put into effect would have written is not known.
+            let may_have_written = other.spec.is_err()
+                && other.key().as_ref() == Some(self.key)
+                && !other.finalizers.is_empty();
             self.remembers(other)
                 || other.written(self.config_map).contains_key(self.key)
-                || matches!(State::of(other, now), State::Suspended | State::Refused)
-                    && shown(other)
+                || keeps && (shown(other) || may_have_written)
         };
         ended && was_in_effect && shown(mapping) && !others.any(contradicts)
     }

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use crate::access_entry::{AccessEntry, EntryState, PRINCIPAL_ID_TAG};
 use crate::aws_auth::fold_arn;
-use crate::observed::{AwsView, Iam, IamPrincipal, Listing};
+use crate::observed::{AwsView, Iam, IamPrincipal, IamProblem, Listing};
 use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal, PrincipalKind, SSO_PATH, is_of_sso};
 use crate::time::Timestamp;
@@ -230,10 +230,26 @@ fn is_under_sso(arn: &str) -> bool {
 
 /// Whether a listing that began at `time` or later is to be had, and has not been read.
 pub(crate) fn awaits_iam(key: &Key, arn: &str, iam: &Iam, time: Timestamp) -> bool {
-    let account = iam.accounts.get(key.account());
-    let readable = account.is_some_and(|account| account.problems.of(key.kind()).is_none());
-    let listing = listing_of(key, is_under_sso(arn), iam);
-    readable && listing.is_some_and(|listing| listing.read < time)
+    let Some(account) = iam.accounts.get(key.account()) else {
+        return false;
+    };
+    let problems = &account.problems;
+    let listings = match key.kind() {
+        PrincipalKind::User => vec![(&account.users, &problems.users)],
+        PrincipalKind::Role if is_under_sso(arn) => vec![
+            (&account.sso, &problems.sso),
+            (&account.roles, &problems.roles),
+        ],
+        PrincipalKind::Role => vec![(&account.roles, &problems.roles)],
+    };
+    let reads = |listing: &Option<Listing>| listing.as_ref().map(|listing| listing.read);
+    let told = listings
+        .iter()
+        .any(|(listing, _)| reads(listing) >= Some(time));
+    let readable = |(listing, problem): &(&Option<Listing>, &Option<IamProblem>)| {
+        listing.is_some() && problem.is_none()
+    };
+    !told && listings.iter().any(readable)
 }
 
 /// The youngest listing that must hold the principal if it exists.

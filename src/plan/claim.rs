@@ -426,7 +426,9 @@ impl Claim {
     pub(crate) fn keeps_text(&self) -> bool {
         match self.effective() {
             Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt => true,
-            Step::Leave | Step::Remove | Step::Unmark | Step::Retain => false,
+            // In API mode, for example, what is managed there goes with its mapping.
+            Step::Leave => self.marked.is_some(),
+            Step::Remove | Step::Unmark | Step::Retain => false,
         }
     }
 

@@ -92,7 +92,7 @@ impl Memory {
             standing,
             good,
             unmanaged,
-            removals,
+            removals: removals.without_held(),
             release_at_start,
             started,
             ..Self::default()

@@ -93,7 +93,10 @@ impl Removals {
         let unproven = recorded
             .ordered()
             .filter(|key| !remembered.keys.contains_key(*key));
-        let unproven = unproven.map(str::to_owned).collect();
+        let unproven = unproven.map(str::to_owned);
+        let unproven = unproven
+            .chain(remembered.unproven.iter().cloned())
+            .collect();
         Self {
             unproven,
             ..recorded.merge(remembered)
@@ -177,6 +180,13 @@ impl Removals {
         }
     }
 
+    /// The same without what is held: it is recorded, and another leader may have seen it confirmed since.
+    #[must_use]
+    pub(crate) fn without_held(mut self) -> Self {
+        self.keys.retain(|_, time| *time > HELD);
+        self
+    }
+
     /// `until`: the end that was seen in time. What is held already keeps its own.
     fn hold(&mut self, hash: &KeyHash, until: Option<Timestamp>) {
         if self.held_until(hash).is_none() {
@@ -186,6 +196,7 @@ impl Removals {
     }
 
     fn order(&mut self, hash: &KeyHash, now: Timestamp) {
+        self.unproven.remove(hash.as_str());
         self.keys.insert(hash.as_str().to_owned(), now.as_second());
     }
 }
@@ -225,24 +236,33 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         }
     }
     // Only what a spec names counts as managed here: marks and tags can be written by others, and would lift the limit.
-    let all = managed
+    let waiting: BTreeSet<&str> = unproven.iter().map(|it| it.hash.as_str()).collect();
+    let all: BTreeSet<&str> = managed
         .iter()
         .filter(|hash| world.declaring(hash).next().is_some())
         .map(KeyHash::as_str)
         .chain(record.ordered())
         .chain(fresh.iter().map(|subject| subject.hash.as_str()))
-        .collect::<BTreeSet<&str>>()
-        .len();
+        .collect();
+    // Without keys that were recorded and name nobody: they would raise the limit.
+    let real = all
+        .iter()
+        .filter(|key| waiting.contains(*key) || !record.unproven.contains(**key))
+        .count();
+    let all = all.len();
     let gone = record.ordered().count() + fresh.len();
     let share = ALWAYS.max(all / SHARE);
     let most = if before.recordable { share } else { ALWAYS };
-    // No leader before this one ordered more than that.
-    if unproven.len() <= share && !(all >= 3 && unproven.len() >= all) {
-        for subject in unproven {
-            record.order(&subject.hash, before.now);
-        }
+    // What a leader before this one ordered goes on within the limit, the oldest first.
+    let goes_on = if real >= 3 && unproven.len() >= real {
+        0
     } else {
-        held.extend(unproven);
+        ALWAYS.max(real / SHARE)
+    };
+    unproven.sort_by_key(|subject| record.keys.get(subject.hash.as_str()).copied());
+    held.extend(unproven.split_off(goes_on.min(unproven.len())));
+    for subject in unproven {
+        record.order(&subject.hash, before.now);
     }
     if gone <= most && !(all >= 3 && gone >= all) {
         for subject in fresh {

@@ -1,12 +1,18 @@
 //! The handover from aws-auth to access entries and the way back: nobody loses power on it.
 
+use std::sync::Arc;
+
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::FOREIGN;
 use super::modes::{auto, both, in_text, moved_on, set_handover, two_days};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::v1alpha1::BackendChoice;
-use crate::observed::Handover;
+use crate::effective::awaits_iam;
+use crate::observed::{Handover, Iam, IamAccount, IamProblem, IamProblems, Listing};
+use crate::principal::{AccountId, Key};
+use crate::time::Timestamp;
 
 #[test]
 fn a_handover_creates_verifies_soaks_and_only_then_removes() {
@@ -71,6 +77,53 @@ fn a_soak_ends_only_by_a_listing_of_iam_from_after_it() {
     simulation.cloud().iam_lists(&[(arn, "AROA1")], now);
     simulation.settle();
     assert!(!in_text(&simulation, "alice"));
+}
+
+/// IAM of an account with permission sets alone could be read once, and can't be any more.
+#[test]
+fn a_soak_waits_for_no_listing_that_is_not_to_be_had() {
+    let account: AccountId = "111122223333".parse().expect("an account");
+    let role = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_X_0123456789abcdef";
+    let key = Key::parse_arn(role).expect("a key");
+    let denied = || {
+        Some(IamProblem::Denied {
+            message: "no".to_owned(),
+            statement: "{}".to_owned(),
+        })
+    };
+    let listing = |read: i64| {
+        Some(Listing {
+            read: Timestamp::UNIX_EPOCH.plus(SignedDuration::from_secs(read)),
+            principals: Arc::default(),
+        })
+    };
+    let end = Timestamp::UNIX_EPOCH.plus(SignedDuration::from_secs(100));
+    // Listings of the roles of permission sets and of all roles, and whether they can be read now.
+    for (sso, roles, sso_denied, roles_denied, awaited) in [
+        (Some(50), None, false, false, true),
+        (Some(50), None, true, false, false),
+        (Some(100), None, false, false, false),
+        (Some(50), Some(50), false, true, true),
+        (Some(50), Some(50), true, true, false),
+        (Some(50), Some(100), false, false, false),
+        (None, None, false, false, false),
+    ] {
+        let known = IamAccount {
+            sso: sso.and_then(listing),
+            roles: roles.and_then(listing),
+            problems: IamProblems {
+                sso: denied().filter(|_| sso_denied),
+                roles: denied().filter(|_| roles_denied),
+                users: denied(),
+            },
+            ..IamAccount::default()
+        };
+        let iam = Iam {
+            accounts: [(account.clone(), known)].into(),
+        };
+        let case = format!("{sso:?} {roles:?} {sso_denied} {roles_denied}");
+        assert_eq!(awaits_iam(&key, role, &iam, end), awaited, "{case}");
+    }
 }
 
 #[test]

@@ -4,6 +4,10 @@ use serde_json::{Value, json};
 
 use super::cluster;
 use super::takeovers::{MODES, groups, hours_pass, populated};
+use crate::api::v1alpha1::BackendChoice;
+use crate::observed::Mode;
+use crate::plan::simulation::Simulation;
+use crate::time::Timestamp;
 
 /// A mapping of p wrote its entry and ends, its status lost, beside another one that can't be put into effect.
 #[test]
@@ -63,6 +67,68 @@ fn an_entry_stays_with_a_finalizer_while_its_successor_has_none() {
         assert_eq!(groups(&simulation, "p"), "", "{mode:?}");
         assert!(!simulation.objects.contains_key("m"), "{mode:?}");
     }
+}
+
+/// In API mode what is managed in aws-auth goes with its mapping: also with one that took it over.
+#[test]
+fn a_renamed_mapping_lets_go_of_what_the_mode_no_longer_reads() {
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
+    for name in ["keep-1", "keep-2", "keep-3"] {
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+    }
+    let node = json!({"type": "EC2Linux"});
+    simulation.create("m", "role/p", &node);
+    simulation.settle();
+    simulation.edit("m", |object| object.spec.backend = BackendChoice::ConfigMap);
+    simulation.settle();
+    simulation.cloud().mode = Mode::Api;
+    simulation.edit("m", |object| {
+        object.spec.backend = BackendChoice::AccessEntry
+    });
+    simulation.settle();
+    assert!(simulation.roles().contains("role/p\""), "it is left there");
+    simulation.create("n", "role/p", &node);
+    simulation.delete("m");
+    hours_pass(&mut simulation);
+    assert!(
+        !simulation.objects.contains_key("m"),
+        "in aws-auth: {in_text}"
+    );
+    simulation.delete("n");
+    hours_pass(&mut simulation);
+    assert!(
+        !simulation.objects.contains_key("n"),
+        "in aws-auth: {in_text}"
+    );
+    assert!(!simulation.roles().contains("role/p\""));
+}
+
+/// A mapping that has ended, and one that wrote what exists and whose spec can't be put into effect now: no status says who wrote.
+#[test]
+fn a_refused_mapping_keeps_what_no_status_remembers() {
+    let mut simulation = cluster(&["keep-1", "keep-2", "keep-3"]);
+    let end = simulation.now.plus(jiff::SignedDuration::from_hours(1));
+    let same = |end: Option<Timestamp>| json!({"groups": ["team"], "validUntil": end});
+    simulation.create("n", "role/p", &json!({"groups": ["team"]}));
+    simulation.settle();
+    simulation.create("m", "role/p", &same(Some(end)));
+    simulation.settle();
+    simulation.edit("m", |object| {
+        object.metadata.finalizers = Some(vec!["identity-mapper.dev/aws-auth".to_owned()]);
+    });
+    // No spec may have this username.
+    simulation.edit("n", |object| {
+        object.spec.username = Some("{{Nonsense}}".to_owned())
+    });
+    simulation.settle();
+    for name in ["m", "n"] {
+        simulation.edit(name, |object| object.status = None);
+    }
+    simulation.later(3601);
+    simulation.settle();
+    let refused = simulation.condition("n", "Accepted");
+    assert!(refused.starts_with("False"), "{refused}");
+    assert_eq!(groups(&simulation, "p"), "team");
 }
 
 /// The same rename, where the new object gets its finalizer late.
