@@ -4,6 +4,8 @@ mod difference;
 mod page;
 mod table;
 
+pub(super) use self::table::COLUMNS;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -38,10 +40,10 @@ pub(crate) struct AccessArgs {
     table: TableArgs,
 
     #[command(flatten)]
-    fleet: FleetArgs,
+    observe: ObserveArgs,
 
     #[command(flatten)]
-    observe: ObserveArgs,
+    fleet: FleetArgs,
 }
 
 /// What else is done with reports.

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
+use super::table::is_default;
 use super::{AccessDocument, Whereabouts};
 use crate::cli::fleet::{self, ClusterOutcome};
 use crate::cli::output::visible;
@@ -348,13 +349,14 @@ fn who_row(cluster: Option<&str>, row: &AccessRow) -> Markup {
                 div { span.chip.nodes[*node] { (word) } }
             }
             td data-label=(COLUMNS[1]) {
-                div.mono { (broken(username)) }
+                div.mono.generated[is_default(identity)] { (broken(username)) }
+                @if is_default(identity) { div.printed { "(default)" } }
                 @for group in groups { span.chip { (visible(group)) } }
             }
             td data-label=(COLUMNS[2]) {
                 @match (administrator, possible_administrator) {
                     (Some(what), _) => { span.chip.admin { "administrator" } div.soft { (visible(what)) } }
-                    (None, Some(what)) => { span.chip.admin { "possibly" } div.soft { "it can become " (visible(what)) } }
+                    (None, Some(what)) => { span.chip.admin { "possibly" } div.soft.keep { "it can become " (visible(what)) } }
                     (None, None) => span.soft { "no" }
                 }
             }
@@ -372,14 +374,14 @@ fn who_row(cluster: Option<&str>, row: &AccessRow) -> Markup {
                 @match declared {
                     Some(declared) => {
                         div.mono { (visible(&declared.mapping)) }
-                        @if let Some(until) = declared.until { div.soft { "until " (until) } }
+                        @if let Some(until) = declared.until { div.soft.keep { "until " (until) } }
                     }
                     None => span.soft { "no mapping" }
                 }
             }
             td data-label=(COLUMNS[6]) {
                 (stands_in(place))
-                @if *at_random { div.soft { "at random: mapUsers has the ARN in several spellings" } }
+                @if *at_random { div.soft.keep { "at random: mapUsers has the ARN in several spellings" } }
             }
         }
     }
