@@ -182,7 +182,7 @@ fn known(command: &Command, id: &str) -> Vec<(String, String)> {
         }
         (name, "sort_by") => {
             let columns: &[Column] = match name {
-                "access" => &access::COLUMNS,
+                "access" => &access::table::COLUMNS,
                 "effective" => &effective::COLUMNS,
                 "rollback" | "list" => &rollback::COLUMNS,
                 "plan" => &migrate::PLAN_COLUMNS,
@@ -327,11 +327,11 @@ mod tests {
             (
                 "access -o json --con",
                 &[
-                    "--contexts",
-                    "--config",
                     "--config-map-namespace",
                     "--config-map-name",
                     "--context",
+                    "--contexts",
+                    "--config",
                 ],
             ),
             ("access --context ", &["Contexts"]),

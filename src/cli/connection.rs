@@ -85,7 +85,7 @@ impl Route {
     pub(crate) fn failed(&self, error: anyhow::Error) -> anyhow::Error {
         let says_so = error
             .chain()
-            .any(|cause| cause.to_string().starts_with(NO_CONNECTION));
+            .any(|cause| cause.to_string().contains(NO_CONNECTION));
         if says_so {
             error
         } else {

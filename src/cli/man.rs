@@ -82,7 +82,7 @@ fn page(name: &str, command: &Command) -> String {
         }
     }
     page += ".RI [ OPTIONS ]\n.SH DESCRIPTION\n";
-    page += &paragraphs(&sentence(long.as_deref().unwrap_or(&about)), ".PP");
+    page += &paragraphs(long.as_deref().unwrap_or(&about), ".PP");
     let shown = |arg: &&Arg| !arg.is_hide_set();
     let args: Vec<&Arg> = command.get_arguments().filter(shown).collect();
     page += &options(&args);
@@ -99,7 +99,7 @@ fn page(name: &str, command: &Command) -> String {
                 ".TP\n.BR {}\\-{} (1)\n{}",
                 escaped(name),
                 escaped(sub.get_name()),
-                paragraphs(&sentence(about.lines().next().unwrap_or_default()), ".IP")
+                paragraphs(about.lines().next().unwrap_or_default(), ".IP")
             );
         }
     }
@@ -157,7 +157,7 @@ fn option(arg: &Arg) -> String {
     };
     let help = arg.get_long_help().or(arg.get_help());
     let help = help.map(ToString::to_string).unwrap_or_default();
-    let mut text = paragraphs(&sentence(&help), ".IP");
+    let mut text = paragraphs(&help, ".IP");
     let possible = arg.get_possible_values().into_iter();
     for value in possible.filter(|value| takes_values && !value.is_hide_set()) {
         let meaning = value.get_help().map(|it| sentence(&it.to_string()));
@@ -200,7 +200,7 @@ fn sentence(text: &str) -> String {
 
 /// Text whose empty lines part paragraphs, with this request between them.
 fn paragraphs(text: &str, between: &str) -> String {
-    let parts = text.split("\n\n").map(|part| lines(part.trim()));
+    let parts = text.split("\n\n").map(|part| lines(&sentence(part.trim())));
     parts.collect::<Vec<_>>().join(&format!("{between}\n"))
 }
 

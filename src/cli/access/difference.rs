@@ -11,7 +11,6 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::print::{page, page_of_many, text, text_of_many};
 use crate::cli::TROUBLE;
 use crate::cli::input;
 use crate::cli::output::{self, complain};
@@ -369,9 +368,9 @@ fn compare_one(old: &SavedReport, new: &SavedReport, format: AccessDiffFormat) -
     }
     let difference = AccessDifference::new(old, new);
     output::print(&match format {
-        AccessDiffFormat::Text => text(&difference),
+        AccessDiffFormat::Text => print::text(&difference),
         AccessDiffFormat::Json => output::json(&difference)?,
-        AccessDiffFormat::Html => page(&difference),
+        AccessDiffFormat::Html => print::page(&difference),
     })?;
     Ok(if difference.is_empty() {
         ExitCode::SUCCESS
@@ -388,9 +387,9 @@ fn compare_many(
 ) -> Result<ExitCode> {
     let differences = differences(old, new);
     output::print(&match format {
-        AccessDiffFormat::Text => text_of_many(&differences),
+        AccessDiffFormat::Text => print::text_of_many(&differences),
         AccessDiffFormat::Json => output::json(&differences)?,
-        AccessDiffFormat::Html => page_of_many(&differences),
+        AccessDiffFormat::Html => print::page_of_many(&differences),
     })?;
     let clusters = &differences.clusters;
     let failed = clusters.iter().filter(|it| it.error.is_some()).count();

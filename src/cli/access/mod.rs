@@ -2,9 +2,7 @@
 
 mod difference;
 mod page;
-mod table;
-
-pub(super) use self::table::COLUMNS;
+pub(super) mod table;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,8 @@
 //! Every value is escaped, and the page's own policy lets nothing run or load but the one style and the one script in it, by their
 //! hashes (<https://www.w3.org/TR/CSP3/>).
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -10,11 +12,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::table::is_default;
 use super::{AccessDocument, Whereabouts};
+use crate::access_entry::short_policy;
 use crate::cli::fleet::{self, ClusterOutcome};
 use crate::cli::output::visible;
 use crate::explain::{
-    AccessReport, AccessRow, AccessRowKind, Creator, EntryPlace, GrantBackend, Identity, OtherWays,
-    PassedOver,
+    AccessReport, AccessRow, AccessRowKind, Creator, EntryPlace, GrantBackend, Held, Identity,
+    OtherWays, PassedOver,
 };
 use crate::time::Timestamp;
 
@@ -360,7 +363,7 @@ fn who_row(cluster: Option<&str>, row: &AccessRow) -> Markup {
                     (None, None) => span.soft { "no" }
                 }
             }
-            td data-label=(COLUMNS[3]) { (list(access_policies.iter().map(ToString::to_string))) }
+            td data-label=(COLUMNS[3]) { (policies(access_policies)) }
             td data-label=(COLUMNS[4]) {
                 @match bindings {
                     Some(bindings) => (list(bindings.iter().map(ToString::to_string))),
@@ -401,6 +404,32 @@ fn stands_in(place: &EntryPlace) -> Markup {
             EntryPlace::AccessEntry(arn) => span title=(visible(arn)) { "access entry" },
         }
     }
+}
+
+/// Policies; on paper without what the names of all of AWS's have.
+fn policies(held: &BTreeSet<Held>) -> Markup {
+    html! {
+        @if held.is_empty() {
+            span.soft { "none" }
+        } @else {
+            ul.plain {
+                @for held in held {
+                    li {
+                        span.generated { (visible(&held.to_string())) }
+                        span.printed { (visible(&short_policy(&held.policy, false))) " in " (places(held)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn places(held: &Held) -> String {
+    let Some(namespaces) = &held.namespaces else {
+        return "all namespaces".to_owned();
+    };
+    let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    visible(&names.join(", "))
 }
 
 fn list(items: impl ExactSizeIterator<Item = String>) -> Markup {

@@ -308,6 +308,7 @@ fn many_principals_of_every_kind() {
          - the change back to CONFIG_MAP is not possible
          - `migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and
            CloudFormation; `migrate apply --await-mode` then waits for the change
+         - this command also does the next step
            identity-mapper migrate apply --confirm main --cluster-name main --region eu-west-1
       2. Move 14 principals to access entries
          - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
@@ -361,6 +362,7 @@ fn the_step_to_both_takes_nothing_from_anyone() {
          - the change back to CONFIG_MAP is not possible
          - `migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and
            CloudFormation; `migrate apply --await-mode` then waits for the change
+         - this command also does the next step
            identity-mapper migrate apply --confirm main --cluster-name main --region eu-west-1
       2. Move 1 principal to access entries
          - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
@@ -574,6 +576,7 @@ fn as_a_document() {
         none for self-managed nodes
       - the change back to CONFIG_MAP is not possible
       - "`migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and CloudFormation; `migrate apply --await-mode` then waits for the change"
+      - this command also does the next step
       commands:
       - >-
         identity-mapper migrate apply --confirm main --cluster-name main --region
@@ -695,6 +698,7 @@ async fn a_live_plan_uses_iam_and_eks() {
          - the change back to CONFIG_MAP is not possible
          - `migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and
            CloudFormation; `migrate apply --await-mode` then waits for the change
+         - this command also does the next step
            identity-mapper migrate apply --confirm test --cluster-name test
       2. Move 4 principals to access entries
          - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the

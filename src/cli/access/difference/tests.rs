@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
+use super::print::{page, page_of_many, text, text_of_many};
 use super::*;
 
 fn report(made: &str, principals: &Value) -> SavedReport {
