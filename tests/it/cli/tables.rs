@@ -284,7 +284,33 @@ fn plan_fits() {
     "#);
     let middle = plan("120");
     assert_prose_fits(&middle, 120);
-    assert_snapshot!(middle, @"");
+    assert_snapshot!(middle, @r#"
+    Source: files (arn:aws:eks:eu-west-1:111122223333:cluster/main, mode API_AND_CONFIG_MAP, aws-auth from
+      tests/examples/aws-auth.yaml, 3 access entries, 4 mappings).
+
+    --- aws-auth mapUsers (current)
+    +++ aws-auth mapUsers (planned)
+    @@ -1,4 +1,5 @@
+    -- userarn: arn:aws:iam::111122223333:user/people/maria
+    -  username: maria
+    +- userarn: "arn:aws:iam::111122223333:user/people/maria"
+    +  username: "maria"
+       groups:
+    -  - developers
+    +  - "developers"
+    +  - "on-call"
+
+    ownership in aws-auth
+    ~ mapRoles line 13, arn:aws:iam::111122223333:role/ci-deployer: adopted, text unchanged (mapping ci-deployer)
+
+    access entries
+    + create       arn:aws:iam::111122223333:role/teams/data/data-reader: type STANDARD, username "data-reader", group
+        data-readers (mapping data-reader)
+    + create       arn:aws:iam::444455556666:role/developers: type STANDARD, username "developer:{{SessionName}}", group
+        developers (mapping developers)
+
+    Plan: aws-auth 1 to change, 1 to adopt; access entries 2 to create.
+    "#);
 }
 
 /// The head and what follows the table; the table itself has a test of its own.
