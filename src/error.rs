@@ -6,8 +6,9 @@
 //! - the message is never a `Debug` rendering and never repeats the category;
 //! - [`Category::as_str`] is the only text of it that becomes a label of a metric.
 
-use std::error::Error as _;
+use std::error;
 use std::fmt::Write as _;
+use std::io;
 use std::time::Duration;
 
 use kube::core::Status;
@@ -75,9 +76,14 @@ impl From<kube::Error> for Error {
                 category: categorise(&status),
                 message: words(&status),
             },
+            // kube's own text of it is the name of the variant.
+            kube::Error::Service(other) => Self {
+                category: Category::Transient,
+                message: causes(other.as_ref()),
+            },
             other => Self {
                 category: Category::Transient,
-                message: chain(&other),
+                message: causes(&other),
             },
         }
     }
@@ -123,18 +129,52 @@ fn words(status: &Status) -> String {
     }
 }
 
-/// An error with its causes: a bare "client error (Connect)" helps nobody.
-fn chain(error: &kube::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            let _ = write!(text, ": {cause_text}");
+/// An error with its causes, each once: a bare "client error (Connect)" helps nobody. Once a text ends with the cause that a connection
+/// met, nothing that is below it says more.
+pub(crate) fn causes(error: &(dyn error::Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let words = match cause
+            .downcast_ref::<io::Error>()
+            .filter(|it| it.raw_os_error().is_some())
+        {
+            // Without the number of the error, which is the machine's.
+            Some(error) => error.kind().to_string(),
+            None => cause.to_string(),
+        };
+        if text.is_empty() {
+            text = words;
+        } else if !text.contains(&words) {
+            let _ = write!(text, ": {words}");
         }
-        source = cause.source();
+        next = cause.source();
     }
     text
+}
+
+/// What the libraries below us call the steps on the way to a connection. None of them is a reason.
+const STEPS: [&str; 8] = [
+    "client error (Connect)",
+    "client error (SendRequest)",
+    "connection error",
+    "dispatch failure",
+    "dns error",
+    "error trying to connect",
+    "io error",
+    "tcp connect error",
+];
+
+/// The same of a connection, without the names of the steps on the way to it.
+pub(crate) fn connection_cause(error: &(dyn error::Error + 'static)) -> String {
+    let causes = causes(error);
+    let is_reason = |part: &&str| !STEPS.contains(part);
+    let reasons: Vec<&str> = causes.split(": ").filter(is_reason).collect();
+    if reasons.is_empty() {
+        causes
+    } else {
+        reasons.join(": ")
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +274,33 @@ mod tests {
                 "{code} {reason}"
             );
         }
+    }
+
+    #[test]
+    fn a_connection_s_cause_is_said_once_and_without_its_steps() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Step(&'static str, #[source] Box<dyn error::Error + Send + Sync>);
+        let refused = || Box::new(io::Error::from_raw_os_error(111));
+        let chain = Step(
+            "client error (Connect)",
+            Box::new(Step("tcp connect error", refused())),
+        );
+        let said = Error::from(kube::Error::Service(Box::new(chain)));
+        assert_eq!(
+            said.message,
+            "client error (Connect): tcp connect error: connection refused"
+        );
+        let chain = Step("io error", Box::new(Step("dispatch failure", refused())));
+        assert_eq!(connection_cause(&chain), "connection refused");
+        let certificate = io::Error::other("invalid peer certificate: UnknownIssuer");
+        let chain = Step("client error (Connect)", Box::new(certificate));
+        assert_eq!(
+            connection_cause(&chain),
+            "invalid peer certificate: UnknownIssuer"
+        );
+        let nothing = Step("dispatch failure", Box::new(io::Error::other("io error")));
+        assert_eq!(connection_cause(&nothing), "dispatch failure: io error");
     }
 
     #[test]

@@ -185,6 +185,18 @@ pub fn policy_name(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
+/// A policy's name without what all of AWS's have: `View`, and `View (ns)` where it holds in namespaces only.
+#[must_use]
+pub fn short_policy(name: &str, in_namespaces: bool) -> String {
+    let short = name.strip_prefix("AmazonEKS").unwrap_or(name);
+    let short = short.strip_suffix("Policy").unwrap_or(short);
+    if in_namespaces {
+        format!("{short} (ns)")
+    } else {
+        short.to_owned()
+    }
+}
+
 /// What leads from the standing entry to the wanted one.
 ///
 /// Grants come before removals: scopes widen, then username and groups are replaced, then scopes narrow and policies go.

@@ -26,7 +26,7 @@ pub use call::{Call, Failure, FailureKind, Output};
 pub use change::{
     AWS_POLICIES_TAG, CREATED, CREATED_TAG, Change, Difference, INSTALLATION_TAG, MAPPING_TAG,
     PRINCIPAL_ID_TAG, Recreate, UnknownType, Wanted, change, create, give_back, meaning_differs,
-    policy_name, release, untag,
+    policy_name, release, short_policy, untag,
 };
 pub use cluster::{EksCluster, NotACluster};
 pub use desired::{

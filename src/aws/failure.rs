@@ -5,7 +5,6 @@
 //! "service error", which helps nobody: a message here is AWS's, or names what the connection met, cause by cause.
 
 use std::error::Error;
-use std::fmt::Write as _;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_eks::config::http::HttpResponse;
@@ -16,6 +15,7 @@ use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIden
 use serde::Serialize;
 
 use crate::access_entry::{Failure, FailureKind};
+use crate::error::connection_cause;
 
 /// What was asked for: enough to say what right it takes.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ where
     if let Some(failure) = of_credentials(error) {
         return failure;
     }
-    let causes = causes(error);
+    let causes = connection_cause(error);
     let service = asked.service.to_uppercase();
     match error {
         SdkError::ConstructionFailure(_) => Failure {
@@ -150,7 +150,7 @@ fn of_credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
             });
         }
     }
-    let message = format!("no credentials for AWS: {}", causes(credentials));
+    let message = format!("no credentials for AWS: {}", connection_cause(credentials));
     Some(match credentials {
         CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
             Failure {
@@ -352,20 +352,6 @@ fn request(refusal: ErrorAnswer<'_>) -> String {
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// An error with all its causes, each once: alone, the outermost says nothing.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    for cause in chain(error) {
-        let cause = cause.to_string();
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            let _ = write!(text, ": {cause}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

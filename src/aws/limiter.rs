@@ -72,9 +72,17 @@ impl Calls {
         let labels = [service, operation, ("outcome", outcome)];
         self.others.get_or_create(&labels).inc();
         let duration = self.others_duration.get_or_create(&[service, operation]);
-        duration.observe(began.elapsed().as_secs_f64());
+        let took = began.elapsed();
+        duration.observe(took.as_secs_f64());
+        log(asked.service, asked.operation, outcome, took);
         result
     }
+}
+
+/// What came of a call. Of its arguments and of the answer nothing is logged.
+fn log(service: &'static str, operation: &'static str, outcome: &'static str, took: Duration) {
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(service, operation, outcome, milliseconds, "AWS answered");
 }
 
 /// The gate.
@@ -158,8 +166,7 @@ impl Limiter {
             .get_or_create(&[("operation", operation)]);
         let took = now.saturating_sub(began);
         duration.observe(took.as_secs_f64());
-        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(operation, outcome, milliseconds, "EKS answered");
+        log("eks", operation, outcome, took);
         let mut line = self.line();
         match failure.map(|failure| &failure.kind) {
             Some(FailureKind::Throttled) => line.pace.throttled(began, now),

@@ -13,7 +13,11 @@ use kube::api::ListParams;
 use kube::config::Kubeconfig;
 
 use super::connection::ConnectionArgs;
+use super::table::{Column, sort_name};
+use super::{access, effective, migrate, rollback};
 use crate::api::IdentityMapping;
+use crate::api::condition::Reason;
+use crate::lint::Code;
 
 /// Who presses a key does not wait longer for names from a cluster.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +33,8 @@ const MAPPINGS: [&str; 1] = ["callers"];
 /// What can come next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Candidates {
+    /// What is in the word already: the flag of a value, and the values before it in a list.
+    prefix: String,
     /// Values with a word of help.
     values: Vec<(String, String)>,
     files: bool,
@@ -70,13 +76,13 @@ pub(super) fn candidates(command: &mut Command, words: &[String]) -> Candidates 
         }
     }
     let mut found = match (open, current.split_once('=')) {
-        (Some((arg, _)), _) => of_arg(arg, ""),
-        (None, Some((name, _))) if flags && name.starts_with("--") => match flag(at, name) {
-            Some(arg) => of_arg(arg, &format!("{name}=")),
+        (Some((arg, _)), _) => of_arg(at, arg, "", current),
+        (None, Some((name, value))) if flags && name.starts_with("--") => match flag(at, name) {
+            Some(arg) => of_arg(at, arg, &format!("{name}="), value),
             None => Candidates::default(),
         },
         (None, _) if flags && current.starts_with('-') => all_flags(at),
-        (None, _) => of_position(at, positionals),
+        (None, _) => of_position(at, positionals, current),
     };
     found.values.retain(|(value, _)| value.starts_with(current));
     found
@@ -109,8 +115,18 @@ fn values_of(arg: &Arg) -> Option<usize> {
     })
 }
 
-fn of_arg(arg: &Arg, prefix: &str) -> Candidates {
+/// The values of an argument, of which `current` is typed, behind `flag`.
+fn of_arg(command: &Command, arg: &Arg, flag: &str, current: &str) -> Candidates {
     let id = arg.get_id().as_str();
+    // A list is completed behind its last comma.
+    let (done, begun) = match current
+        .rfind(',')
+        .filter(|_| arg.get_value_delimiter() == Some(','))
+    {
+        Some(at) => current.split_at(at + 1),
+        None => ("", current),
+    };
+    let prefix = format!("{flag}{done}");
     let names = if CONTEXTS.contains(&id) {
         Some(CompletedNames::Contexts)
     } else {
@@ -119,18 +135,64 @@ fn of_arg(arg: &Arg, prefix: &str) -> Candidates {
     let values = arg.get_possible_values().into_iter();
     let values = values.filter(|value| !value.is_hide_set()).map(|value| {
         let help = value.get_help().map(ToString::to_string);
-        (
-            format!("{prefix}{}", value.get_name()),
-            help.unwrap_or_default(),
-        )
+        (value.get_name().to_owned(), help.unwrap_or_default())
+    });
+    let values = values.chain(known(command, id)).map(|(value, help)| {
+        let value = as_typed(&value, begun).unwrap_or(value);
+        (format!("{prefix}{value}"), help)
     });
     let places = arg.get_value_names().unwrap_or_default().iter();
     Candidates {
         values: values.collect(),
+        prefix,
         files: places
             .into_iter()
             .any(|name| name.as_str().contains("FILE") || name.as_str().contains("DIR")),
         names,
+    }
+}
+
+/// A value as it goes on what is typed, where that differs in case only: shells offer nothing that does not begin with it.
+fn as_typed(value: &str, typed: &str) -> Option<String> {
+    let (head, rest) = (value.get(..typed.len())?, value.get(typed.len()..)?);
+    if head == typed || !head.eq_ignore_ascii_case(typed) {
+        return None;
+    }
+    let is_upper = !typed.contains(|c: char| c.is_ascii_lowercase());
+    let rest = if is_upper {
+        rest.to_ascii_uppercase()
+    } else {
+        rest.to_ascii_lowercase()
+    };
+    Some(format!("{typed}{rest}"))
+}
+
+/// Values that no argument lists, because they would fill its help.
+fn known(command: &Command, id: &str) -> Vec<(String, String)> {
+    let codes = || {
+        let codes = Code::ALL.iter();
+        codes.map(|code| (code.id().to_owned(), code.title().to_owned()))
+    };
+    match (command.get_name(), id) {
+        ("lint", "ignore") => codes().collect(),
+        ("lint", "explain") => {
+            let reasons = Reason::ALL.iter();
+            let reasons = reasons.map(|reason| (reason.as_str().to_owned(), String::new()));
+            codes().chain(reasons).collect()
+        }
+        (name, "sort_by") => {
+            let columns: &[Column] = match name {
+                "access" => &access::table::COLUMNS,
+                "effective" => &effective::COLUMNS,
+                "rollback" | "list" => &rollback::COLUMNS,
+                "plan" => &migrate::PLAN_COLUMNS,
+                "status" => &migrate::STATUS_COLUMNS,
+                _ => &[],
+            };
+            let names = columns.iter().map(|column| sort_name(column.title));
+            names.map(|name| (name, String::new())).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -147,7 +209,7 @@ fn all_flags(command: &Command) -> Candidates {
 }
 
 /// Commands, before any other word, and the values of the argument in this place.
-fn of_position(command: &Command, position: usize) -> Candidates {
+fn of_position(command: &Command, position: usize, current: &str) -> Candidates {
     let mut args = command.get_positionals();
     let arg = args.nth(position).or_else(|| {
         let last = command.get_positionals().last()?;
@@ -156,7 +218,8 @@ fn of_position(command: &Command, position: usize) -> Candidates {
             .is_some_and(|range| range.max_values() > 1);
         many.then_some(last)
     });
-    let mut found = arg.map(|arg| of_arg(arg, "")).unwrap_or_default();
+    let found = arg.map(|arg| of_arg(command, arg, "", current));
+    let mut found = found.unwrap_or_default();
     if position == 0 {
         let commands = command.get_subcommands().filter(|it| !it.is_hide_set());
         found.values.extend(commands.map(|it| {
@@ -183,13 +246,9 @@ pub(super) async fn answer(command: &mut Command, words: &[String]) -> String {
         None => Vec::new(),
     };
     let current = words.last().map(String::as_str).unwrap_or_default();
-    let prefix = current
-        .split_once('=')
-        .filter(|_| current.starts_with("--"));
-    let prefix = prefix.map_or_else(String::new, |(flag, _)| format!("{flag}="));
     let names = names
         .into_iter()
-        .map(|name| (format!("{prefix}{name}"), String::new()));
+        .map(|name| (format!("{}{name}", found.prefix), String::new()));
     let names = names.filter(|(name, _)| name.starts_with(current));
     let mut text = String::new();
     for (value, help) in found.values.into_iter().chain(names) {
@@ -268,11 +327,11 @@ mod tests {
             (
                 "access -o json --con",
                 &[
-                    "--contexts",
-                    "--config",
                     "--config-map-namespace",
                     "--config-map-name",
                     "--context",
+                    "--contexts",
+                    "--config",
                 ],
             ),
             ("access --context ", &["Contexts"]),
@@ -301,6 +360,19 @@ mod tests {
             ("run --authentication-mode ", &["CONFIG_MAP"]),
             ("run --repair ", &["LastGood", "Off"]),
             ("migrate apply --to ", &["API_AND_CONFIG_MAP", "API"]),
+            ("access -o JS", &["JSON"]),
+            ("access -o Js", &["Json"]),
+            ("access --mode config", &["config_map"]),
+            ("access --contexts a,", &["Contexts"]),
+            ("lint --ignore im091", &["im091"]),
+            ("lint --ignore=IM020,IM061", &["--ignore=IM020,IM061"]),
+            ("lint --explain InvalidS", &["InvalidSpec"]),
+            ("access --sort-by us", &["username"]),
+            ("rollback --sort-by ch", &["changed-then"]),
+            ("rollback list --sort-by VER", &["VERSION"]),
+            ("migrate plan --sort-by lo", &["loses-access-in-api"]),
+            ("migrate status --sort-by d", &["detail"]),
+            ("effective --sort-by e", &["effect"]),
             ("crd ", &[]),
             ("no such command ", &[]),
         ] {

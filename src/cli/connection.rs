@@ -3,13 +3,12 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use hyper::Uri;
 use kube::Client;
 use kube::config::{Config, ExecConfig, Kubeconfig, KubeconfigError};
 
-use crate::cluster::api_server::{ApiServer, ConnectionSource};
+use crate::cluster::api_server::{ApiServer, ConnectionSource, NO_CONNECTION, route};
 use crate::cluster::kubeconfig::configuration;
 use crate::observed::ConfigMapName;
 
@@ -77,13 +76,31 @@ impl From<ConfigMapArgs> for ConfigMapName {
     }
 }
 
+/// The way to a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Route(String);
+
+impl Route {
+    /// The error of a call, which names the cluster. One of the connection does so by itself.
+    pub(crate) fn failed(&self, error: anyhow::Error) -> anyhow::Error {
+        let says_so = error
+            .chain()
+            .any(|cause| cause.to_string().contains(NO_CONNECTION));
+        if says_so {
+            error
+        } else {
+            error.context(self.0.clone())
+        }
+    }
+}
+
 /// A cluster that can be talked to.
 pub(crate) struct Connection {
     pub(crate) client: Client,
     /// The URL of the API server.
     pub(crate) url: String,
     /// The cluster and the proxy on the way to it, for errors of calls.
-    pub(crate) route: String,
+    pub(crate) route: Route,
     /// The context of the kubeconfig file, where one was used.
     pub(crate) context: Option<String>,
     /// The connection, which says what the API server's certificate is signed by.
@@ -126,6 +143,18 @@ impl TokenFor {
     }
 }
 
+/// An error that names the contexts that there are, where it is none of them.
+pub(super) fn is_known(context: &str, known: &[&str]) -> Result<()> {
+    if known.contains(&context) {
+        return Ok(());
+    }
+    let has = match known {
+        [] => "no contexts".to_owned(),
+        known => known.join(", "),
+    };
+    bail!("the kubeconfig has no context {context:?}; it has {has}")
+}
+
 impl ConnectionArgs {
     /// The contexts of the kubeconfig, in its order.
     pub(crate) fn contexts(&self) -> Result<Vec<String>> {
@@ -155,6 +184,10 @@ impl ConnectionArgs {
                 (_, _) => "the kubeconfig can't be read",
             })?;
             let context = context.or_else(|| read.current_context.clone());
+            if let Some(context) = &context {
+                let known = read.contexts.iter().map(|it| it.name.as_str());
+                is_known(context, &known.collect::<Vec<_>>())?;
+            }
             (
                 configuration(read, context.clone())
                     .await
@@ -169,16 +202,7 @@ impl ConnectionArgs {
             .to_string()
             .trim_end_matches('/')
             .to_owned();
-        let route = match config.proxy_url.as_ref().and_then(Uri::authority) {
-            Some(proxy) => {
-                let (_, proxy) = proxy
-                    .as_str()
-                    .rsplit_once('@')
-                    .unwrap_or(("", proxy.as_str()));
-                format!("cluster {url} through the proxy {proxy}")
-            }
-            None => format!("cluster {url}"),
-        };
+        let route = Route(format!("cluster {}", route(&config)));
         let token_for = config.auth_info.exec.as_ref().and_then(TokenFor::read);
         // kube names the file of certificate authorities only where the configuration is the Pod's.
         let source = if config.root_cert_file.is_some() {

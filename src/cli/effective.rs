@@ -171,7 +171,7 @@ impl Effective {
             Ok(read) => read,
             Err(error) => {
                 let error = with_missing(error, &client, ReadingCommand::Effective, &name).await;
-                return Err(error.context(route));
+                return Err(route.failed(error));
             }
         };
         let Some(view) = read.config_map else {
@@ -322,7 +322,7 @@ fn report<'d>(
     }
 }
 
-const COLUMNS: [Column; 6] = [
+pub(super) const COLUMNS: [Column; 6] = [
     Column::whole("KEY").redundant(),
     Column::shortened("PRINCIPAL", 28),
     Column::shortened("USERNAME", 12),

@@ -82,9 +82,6 @@ impl EksClusterArgs {
 /// Whether and how AWS is used.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct EksArgs {
-    #[command(flatten)]
-    pub(crate) cluster: EksClusterArgs,
-
     /// Authentication mode without AWS API calls; only `CONFIG_MAP`, which has no access entries
     #[arg(
         long,
@@ -142,6 +139,9 @@ pub(crate) struct EksArgs {
 
     #[command(flatten)]
     pub(crate) iam: IamArgs,
+
+    #[command(flatten)]
+    pub(crate) cluster: EksClusterArgs,
 }
 
 /// What plans that concern access entries depend on.

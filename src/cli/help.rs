@@ -6,7 +6,7 @@ use clap::{Arg, Command};
 const SHARED: &str = "Cluster and AWS";
 
 /// The ids of these flags.
-const SHARED_FLAGS: [&str; 14] = [
+const SHARED_FLAGS: [&str; 13] = [
     "all_contexts",
     "cluster_name",
     "config",
@@ -20,7 +20,6 @@ const SHARED_FLAGS: [&str; 14] = [
     "iam_roles",
     "kubeconfig",
     "region",
-    "verbose",
 ];
 
 /// Examples of each command, by its words.
@@ -40,7 +39,7 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
         &[
             "identity-mapper lint                                   the cluster of the current context",
             "identity-mapper lint --fix aws-auth.yaml               apply the safe fixes in place",
-            "kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper lint -",
+            "kubectl get cm aws-auth -n kube-system -o yaml | identity-mapper lint -",
             "helm template mychart | identity-mapper lint - -o github",
             "identity-mapper lint mappings -o sarif > lint.sarif    for code scanning",
             "identity-mapper lint mappings --ignore IM040,IM055 --min-severity warning",
@@ -52,15 +51,15 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
         &[
             "identity-mapper effective                              the cluster of the current context",
             "identity-mapper effective aws-auth.yaml -o wide",
-            "kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper effective -",
+            "kubectl get cm aws-auth -n kube-system -o yaml | identity-mapper effective -",
         ],
     ),
     (
         "explain",
         &[
             "identity-mapper explain --me                           whether I have access, and why not",
-            "identity-mapper explain arn:aws:iam::111122223333:role/Dev --can delete pods -n shop",
-            "identity-mapper explain arn:aws:iam::111122223333:role/Dev --aws-auth aws-auth.yaml",
+            "identity-mapper explain developers --can delete pods -n shop     by the mapping's name",
+            "identity-mapper explain arn:aws:iam::111122223333:role/Dev --aws-auth cm.yaml",
         ],
     ),
     (
@@ -291,6 +290,41 @@ mod tests {
                 parsed.is_ok(),
                 "{example}: {}",
                 parsed.err().map(|it| it.to_string()).unwrap_or_default()
+            );
+        }
+    }
+
+    /// Lines that are longer are broken by the terminal or by clap, and can't be pasted.
+    #[test]
+    fn examples_fit_a_terminal() {
+        for line in EXAMPLES.iter().flat_map(|(_, examples)| *examples) {
+            for shown in example(line, "identity-mapper ").lines() {
+                assert!(shown.chars().count() < 80, "{shown}");
+            }
+        }
+    }
+
+    /// What a command alone has comes first.
+    #[test]
+    fn shared_flags_come_last() {
+        let command = super::super::command(None);
+        let mut all = Vec::new();
+        paths(&command, "", &mut all);
+        for path in all {
+            let words = path.split_whitespace();
+            let found = words.fold(&command, |at, word| {
+                at.find_subcommand(word).expect("a command")
+            });
+            let mut headings: Vec<&str> = Vec::new();
+            for heading in found.get_arguments().filter_map(Arg::get_help_heading) {
+                if !headings.contains(&heading) {
+                    headings.push(heading);
+                }
+            }
+            let place = headings.iter().position(|it| *it == SHARED);
+            assert!(
+                place.is_none_or(|place| place + 1 == headings.len()),
+                "{path}: {headings:?}"
             );
         }
     }

@@ -82,15 +82,10 @@ fn page(name: &str, command: &Command) -> String {
         }
     }
     page += ".RI [ OPTIONS ]\n.SH DESCRIPTION\n";
-    page += &paragraphs(long.as_deref().unwrap_or(&about));
+    page += &paragraphs(long.as_deref().unwrap_or(&about), ".PP");
     let shown = |arg: &&Arg| !arg.is_hide_set();
     let args: Vec<&Arg> = command.get_arguments().filter(shown).collect();
-    if !args.is_empty() {
-        page += ".SH OPTIONS\n";
-        for arg in args {
-            page += &option(arg);
-        }
-    }
+    page += &options(&args);
     let commands: Vec<&Command> = command
         .get_subcommands()
         .filter(|it| !it.is_hide_set() && it.get_name() != "help")
@@ -104,7 +99,7 @@ fn page(name: &str, command: &Command) -> String {
                 ".TP\n.BR {}\\-{} (1)\n{}",
                 escaped(name),
                 escaped(sub.get_name()),
-                paragraphs(about.lines().next().unwrap_or_default())
+                paragraphs(about.lines().next().unwrap_or_default(), ".IP")
             );
         }
     }
@@ -112,6 +107,29 @@ fn page(name: &str, command: &Command) -> String {
         let examples = examples.to_string();
         let examples = examples.trim_start_matches("Examples:\n");
         let _ = write!(page, ".SH EXAMPLES\n.nf\n{}.fi\n", lines(examples));
+    }
+    page
+}
+
+/// The options in the groups of the help.
+fn options(args: &[&Arg]) -> String {
+    let mut headings: Vec<Option<&str>> = Vec::new();
+    for arg in args {
+        if !headings.contains(&arg.get_help_heading()) {
+            headings.push(arg.get_help_heading());
+        }
+    }
+    // Those without a group come first, as in the help.
+    headings.sort_by_key(Option::is_some);
+    let mut page = String::new();
+    for heading in headings {
+        page += &match heading {
+            None => ".SH OPTIONS\n".to_owned(),
+            Some(heading) => format!(".SS {}\n", escaped(heading)),
+        };
+        for arg in args.iter().filter(|arg| arg.get_help_heading() == heading) {
+            page += &option(arg);
+        }
     }
     page
 }
@@ -125,7 +143,8 @@ fn option(arg: &Arg) -> String {
     let short = arg.get_short().map(|short| format!("-{short}"));
     let long = arg.get_long().map(|long| format!("--{long}"));
     let names: Vec<String> = short.into_iter().chain(long).collect();
-    let head = match (names.as_slice(), arg.get_action().takes_values()) {
+    let takes_values = arg.get_action().takes_values();
+    let head = match (names.as_slice(), takes_values) {
         ([], _) => format!("\\fI{}\\fR", escaped(&values)),
         (names, true) => {
             format!(
@@ -137,34 +156,52 @@ fn option(arg: &Arg) -> String {
         (names, false) => format!("\\fB{}\\fR", escaped(&names.join(", "))),
     };
     let help = arg.get_long_help().or(arg.get_help());
-    let mut text = help.map(ToString::to_string).unwrap_or_default();
-    let possible: Vec<String> = arg
-        .get_possible_values()
-        .iter()
-        .filter(|value| !value.is_hide_set() && arg.get_action().takes_values())
-        .map(|value| value.get_name().to_owned())
-        .collect();
-    if !possible.is_empty() {
-        let _ = write!(text, "\nOne of {}.", possible.join(", "));
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let mut text = paragraphs(&help, ".IP");
+    let possible = arg.get_possible_values().into_iter();
+    for value in possible.filter(|value| takes_values && !value.is_hide_set()) {
+        let meaning = value.get_help().map(|it| sentence(&it.to_string()));
+        let meaning = meaning.map_or_else(String::new, |it| format!(": {it}"));
+        let _ = writeln!(
+            text,
+            ".br\n\\fB{}\\fR{}",
+            escaped(value.get_name()),
+            escaped(&meaning)
+        );
     }
     let default: Vec<String> = arg
         .get_default_values()
         .iter()
         .map(|value| value.to_string_lossy().into_owned())
         .collect();
-    if !default.is_empty() && arg.get_action().takes_values() {
-        let _ = write!(text, "\nDefault: {}.", default.join(", "));
+    if !default.is_empty() && takes_values {
+        let _ = write!(
+            text,
+            ".br\n{}",
+            lines(&format!("Default: {}.", default.join(", ")))
+        );
     }
     if let Some(variable) = arg.get_env() {
-        let _ = write!(text, "\nEnvironment: {}.", variable.to_string_lossy());
+        let variable = format!("Environment: {}.", variable.to_string_lossy());
+        let _ = write!(text, ".br\n{}", lines(&variable));
     }
-    format!(".TP\n{head}\n{}", paragraphs(&text))
+    format!(".TP\n{head}\n{text}")
 }
 
-/// Text whose empty lines part paragraphs.
-fn paragraphs(text: &str) -> String {
-    let parts = text.split("\n\n").map(|part| lines(part.trim()));
-    parts.collect::<Vec<_>>().join(".PP\n")
+/// A text of the help, which has no full stop at its end, as a sentence among others.
+fn sentence(text: &str) -> String {
+    let text = text.trim_end();
+    if text.is_empty() || text.ends_with(['.', ']', ':', '?', '!']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
+}
+
+/// Text whose empty lines part paragraphs, with this request between them.
+fn paragraphs(text: &str, between: &str) -> String {
+    let parts = text.split("\n\n").map(|part| lines(&sentence(part.trim())));
+    parts.collect::<Vec<_>>().join(&format!("{between}\n"))
 }
 
 fn lines(text: &str) -> String {

@@ -67,7 +67,7 @@ const COMPLETE: &str = "__complete";
     arg_required_else_help = true
 )]
 struct Cli {
-    /// More logs on standard error: -v for calls to the cluster and to AWS, -vv for everything
+    /// More logs on standard error: -v for the requests to the API server and to AWS, -vv for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
@@ -212,7 +212,8 @@ fn quietly<T>(verbose: u8, command: impl Future<Output = Result<T>>) -> Result<T
     let level = match verbose {
         // What goes wrong with a connection is in the command's own error.
         0 => "error,kube_client=off",
-        1 => "info,identity_mapper=debug,kube_client=debug,aws_smithy_runtime=info",
+        // Each request to the API server and to AWS is a line of ours.
+        1 => "info,identity_mapper=debug",
         // What signs requests would tell more than anybody should copy into an issue.
         _ => "debug,aws_runtime=info,aws_sigv4=info",
     };

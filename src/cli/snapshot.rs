@@ -385,7 +385,7 @@ impl LiveArgs {
             Ok(reading) => reading,
             Err(error) => {
                 let error = with_missing(error, &client, self.reader, &config_map).await;
-                return Err(error.context(route));
+                return Err(route.failed(error));
             }
         };
         let asked = match asked {

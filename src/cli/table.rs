@@ -447,7 +447,9 @@ impl Table {
     }
 
     fn sort(&mut self, by: &str) -> Result<()> {
-        let same = |title: &str| title.eq_ignore_ascii_case(by);
+        let same = |title: &str| {
+            title.eq_ignore_ascii_case(by) || sort_name(title).eq_ignore_ascii_case(by)
+        };
         let Some(at) = self.columns.iter().position(|column| same(column.title)) else {
             let titles: Vec<&str> = self.columns.iter().map(|it| it.title).collect();
             bail!("--sort-by {by}: write one of {}", titles.join(", "));
@@ -459,6 +461,11 @@ impl Table {
         });
         Ok(())
     }
+}
+
+/// A column's name for `--sort-by`, without spaces, which a shell would want to be quoted.
+pub(super) fn sort_name(title: &str) -> String {
+    title.to_lowercase().replace(' ', "-")
 }
 
 /// The columns that are printed, and how wide.

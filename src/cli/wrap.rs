@@ -1,5 +1,7 @@
 //! Sentences in lines of the terminal's width, in which what people copy stays in one piece.
 
+use anstream::adapter::strip_str;
+
 /// Programs whose commands are in sentences.
 const PROGRAMS: [&str; 5] = ["kubectl", "aws", "eksctl", "helm", "identity-mapper"];
 
@@ -9,7 +11,7 @@ pub(crate) fn wrapped(text: &str, first: &str, next: &str, width: Option<usize>)
     let mut lines = String::new();
     let (mut line, mut is_empty) = (first.to_owned(), true);
     for piece in pieces(text) {
-        let length = line.chars().count() + usize::from(!is_empty) + piece.chars().count();
+        let length = columns(&line) + usize::from(!is_empty) + columns(&piece);
         if !is_empty && width.is_some_and(|width| length > width) {
             lines += line.trim_end();
             lines.push('\n');
@@ -23,6 +25,11 @@ pub(crate) fn wrapped(text: &str, first: &str, next: &str, width: Option<usize>)
         is_empty = false;
     }
     lines + line.trim_end() + "\n"
+}
+
+/// The characters that a terminal shows: colours take no room.
+fn columns(text: &str) -> usize {
+    strip_str(text).to_string().chars().count()
 }
 
 /// The words of a text, of which those of a command are one: what is in backticks, and what begins with the name of a program after a colon
@@ -102,6 +109,14 @@ mod tests {
               kubectl keeps the last one of two
         ");
         assert_eq!(wrapped(text, "", "", None).trim_end(), text);
+    }
+
+    #[test]
+    fn colours_take_no_room() {
+        let line = |first: &str| wrapped("eight of them", first, "  ", Some(15));
+        let painted = line("\u{1b}[33m~\u{1b}[0m ");
+        assert_eq!(strip_str(&painted).to_string(), line("~ "));
+        assert_eq!(line("~ "), "~ eight of them\n");
     }
 
     proptest! {

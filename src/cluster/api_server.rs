@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hyper::{Request, Response};
+use hyper::{Request, Response, Uri};
+use hyper_util::client::legacy::Error as ConnectionError;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{Config, Kubeconfig};
 use kube::{Client, Error};
@@ -23,11 +24,12 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use rustls::pki_types::ServerName;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::kubeconfig::configuration;
 use super::tls::{self, Peer, ServerProof};
 use crate::aws::DurationFamily;
+use crate::error::connection_cause;
 use crate::observed::Trust;
 
 /// The interval of reading the files. The kubelet takes a minute or more to exchange a projected one.
@@ -96,7 +98,10 @@ impl Default for ApiRequests {
 }
 
 impl ApiRequests {
-    fn count(&self, verb: &'static str, code: String, duration: Duration) {
+    /// Counts and logs an answer. Of the address only the path is logged: what else is in it may name what nobody should copy into an issue.
+    fn count(&self, verb: &'static str, path: &str, code: String, duration: Duration) {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        debug!(verb, path, code, milliseconds, "API server answered");
         let labels = [("verb", verb.to_owned()), ("code", code)];
         self.requests.get_or_create(&labels).inc();
         let histogram = self.duration.get_or_create(&[("verb", verb)]);
@@ -331,6 +336,18 @@ impl Inner {
         Ok(())
     }
 
+    /// An error of the connection with the address to which there is none; any other as it is.
+    fn named(&self, error: Error) -> Error {
+        let Some(cause) = connection_failure(&error) else {
+            return error;
+        };
+        let config = Arc::clone(&self.current.borrow().config);
+        Error::Service(Box::new(Unconnected {
+            route: route(&config),
+            cause,
+        }))
+    }
+
     /// Logs once why the files can't be followed.
     fn complain(&self, complaint: Option<String>) {
         let mut before = self
@@ -365,19 +382,60 @@ impl tower_service::Service<Request<Body>> for Following {
         let inner = Arc::clone(&self.0);
         let client = inner.current.borrow().client.clone();
         let (verb, began) = (verb(&request), Instant::now());
+        let path = request.uri().path().to_owned();
         Box::pin(async move {
             let answer = client.send(request).await;
             let code = answer.as_ref().map_or_else(
                 |_| "error".to_owned(),
                 |answer| answer.status().as_str().to_owned(),
             );
-            inner.requests.count(verb, code, began.elapsed());
+            inner.requests.count(verb, &path, code, began.elapsed());
             if answer.as_ref().is_err_and(of_certificate) {
                 inner.refused.notify_one();
             }
-            answer
+            answer.map_err(|error| inner.named(error))
         })
     }
+}
+
+/// What the error of a call begins with where there is no connection to the API server.
+pub(crate) const NO_CONNECTION: &str = "can't connect to ";
+
+/// There is no connection to the API server.
+#[derive(Debug, thiserror::Error)]
+#[error("{NO_CONNECTION}{route}: {cause}")]
+struct Unconnected {
+    route: String,
+    cause: String,
+}
+
+/// The address of the API server, and the proxy on the way to it.
+pub(crate) fn route(config: &Config) -> String {
+    let url = config.cluster_url.to_string();
+    let url = url.trim_end_matches('/');
+    match config.proxy_url.as_ref().and_then(Uri::authority) {
+        Some(proxy) => {
+            let proxy = proxy.as_str();
+            let (_, proxy) = proxy.rsplit_once('@').unwrap_or(("", proxy));
+            format!("{url} through the proxy {proxy}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// Why a call was not sent: what its connection met. `None`: it had one.
+fn connection_failure(error: &Error) -> Option<String> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error
+            .downcast_ref::<ConnectionError>()
+            .is_some_and(ConnectionError::is_connect)
+        {
+            return Some(connection_cause(error));
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Whether a call failed because the API server's certificate was refused.

@@ -30,7 +30,8 @@ pub fn copy(input: &[u8]) {
     );
     let name = String::from_utf8_lossy(name);
     if let Some(said) = CopyName::parse(&name) {
-        let again = NewCopy::of(&BTreeMap::new(), "", &BTreeMap::new()).name(said.time, said.first);
+        let again =
+            NewCopy::of(&BTreeMap::new(), "", &BTreeMap::new(), None).name(said.time, said.first);
         let again = CopyName::parse(&again).expect("a name of ours");
         assert_eq!(
             (again.time, again.first),
@@ -59,7 +60,7 @@ pub fn copy(input: &[u8]) {
     else {
         return;
     };
-    let new = NewCopy::of(&data, &mark, &managers);
+    let new = NewCopy::of(&data, &mark, &managers, None);
     let name = new.name(Timestamp::default(), false);
     let copy = KeptCopy::read(&name, &packed).expect("it has the name that it should have");
     assert_eq!(
@@ -70,7 +71,12 @@ pub fn copy(input: &[u8]) {
 }
 
 fn is_kept_again(copy: &KeptCopy) {
-    let new = NewCopy::of(&copy.data, &copy.mark, &copy.managers);
+    let new = NewCopy::of(
+        &copy.data,
+        &copy.mark,
+        &copy.managers,
+        copy.resource_version.as_deref(),
+    );
     assert!(new.has_name(&copy.name), "{}", copy.name);
     let name = new.name(copy.time, copy.first);
     let bytes = new.pack().expect("memory takes it");

@@ -4,7 +4,7 @@
 //! The hash finds a copy that was damaged or renamed. It does not tell who wrote the copy: anyone who may write the history can make a
 //! copy with a right hash. So a copy grants nothing by itself.
 //!
-//! A copy also says who last wrote each key. That is no part of the hash: the same texts by another writer are the same copy.
+//! A copy also says who last wrote each key, and the resourceVersion. That is no part of the hash: the same texts by another writer are the same copy.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -45,6 +45,12 @@ struct Unpacked {
     mark: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     managers: BTreeMap<String, Manager>,
+    #[serde(
+        default,
+        rename = "resourceVersion",
+        skip_serializing_if = "Option::is_none"
+    )]
+    resource_version: Option<String>,
 }
 
 /// A copy as it is in the history.
@@ -73,6 +79,8 @@ pub struct KeptCopy {
     pub mark: String,
     /// Which field manager had last written each key, where Kubernetes knew it.
     pub managers: BTreeMap<String, Manager>,
+    /// The resourceVersion of the aws-auth that was copied first; older copies don't say it.
+    pub resource_version: Option<String>,
 }
 
 /// A copy that can't be read: someone else wrote it, or a newer version.
@@ -141,6 +149,7 @@ impl KeptCopy {
             data,
             mark,
             managers,
+            resource_version,
         } = serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))?;
         if hash_of(&data, &mark) != said.hash {
             return Err(unreadable(
@@ -156,6 +165,7 @@ impl KeptCopy {
             data,
             mark,
             managers,
+            resource_version,
         })
     }
 
@@ -180,11 +190,13 @@ impl NewCopy {
         data: &BTreeMap<String, String>,
         mark: &str,
         managers: &BTreeMap<String, Manager>,
+        resource_version: Option<&str>,
     ) -> Self {
         let content = Unpacked {
             data: data.clone(),
             mark: mark.to_owned(),
             managers: managers.clone(),
+            resource_version: resource_version.map(str::to_owned),
         };
         Self {
             hash: hash_of(data, mark),
@@ -253,7 +265,7 @@ mod tests {
             time: Some(now()),
         };
         let managers = [("mapRoles".to_owned(), manager("kubectl-edit"))].into();
-        let new = NewCopy::of(&data, "a:b", &managers);
+        let new = NewCopy::of(&data, "a:b", &managers, Some("42"));
         let name = new.name(now(), true);
         let copy =
             KeptCopy::read(&name, &new.pack().expect("memory takes it")).expect("it is ours");
@@ -262,7 +274,8 @@ mod tests {
             (now(), false, "a:b"),
             "a history that was deleted begins with a text that is managed already"
         );
-        let unmanaged = NewCopy::of(&data, "", &managers);
+        assert_eq!(copy.resource_version.as_deref(), Some("42"));
+        let unmanaged = NewCopy::of(&data, "", &managers, None);
         let bytes = unmanaged.pack().expect("memory takes it");
         let first = |first| {
             let copy = KeptCopy::read(&unmanaged.name(now(), first), &bytes);
@@ -271,7 +284,7 @@ mod tests {
         assert!(first(true) && !first(false));
         assert_eq!((&copy.data, &copy.managers), (&data, &managers));
         // The same texts by another writer are the same copy.
-        assert!(NewCopy::of(&data, "a:b", &BTreeMap::new()).has_name(&name));
+        assert!(NewCopy::of(&data, "a:b", &BTreeMap::new(), None).has_name(&name));
         assert!(name.contains(copy.short()) && copy.short().len() == SHORT);
     }
 

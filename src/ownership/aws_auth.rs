@@ -308,7 +308,12 @@ mod tests {
         ];
         for (entries, mark, changed) in cases {
             let mark = (!mark.is_empty()).then(|| Mark([(key(), hash_of(mark))].into()).render());
-            let copy = NewCopy::of(&data(entries), &mark.unwrap_or_default(), &BTreeMap::new());
+            let copy = NewCopy::of(
+                &data(entries),
+                &mark.unwrap_or_default(),
+                &BTreeMap::new(),
+                None,
+            );
             let packed = PackedCopy {
                 name: copy.name(crate::time::Timestamp::UNIX_EPOCH, false),
                 bytes: copy.pack().expect("memory takes it").into(),
@@ -325,7 +330,7 @@ mod tests {
     fn an_older_copy_tells_it_where_the_newest_lacks_the_managed_entry() {
         let mark = Mark([(key(), hash_of("o"))].into()).render();
         let packed = |entries: &[&str]| {
-            let copy = NewCopy::of(&data(entries), &mark, &BTreeMap::new());
+            let copy = NewCopy::of(&data(entries), &mark, &BTreeMap::new(), None);
             PackedCopy {
                 name: copy.name(crate::time::Timestamp::UNIX_EPOCH, false),
                 bytes: copy.pack().expect("memory takes it").into(),

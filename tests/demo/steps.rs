@@ -163,6 +163,8 @@ async fn role_is_declared(stage: &mut Stage) -> Result<()> {
 
 async fn user_is_declared(stage: &mut Stage) -> Result<()> {
     let before = stage.aws_auth().await?;
+    let file = manifest("deployer");
+    stage.identity_mapper(&["plan", "-f", &file, WITHOUT_AWS], 0)?;
     let mark = stage.audit.mark().await;
     stage.apply("deployer")?;
     stage
@@ -204,6 +206,8 @@ fn mistake_is_refused(stage: &Stage) -> Result<()> {
 
 async fn conflict_is_reported(stage: &mut Stage) -> Result<()> {
     let before = stage.aws_auth().await?;
+    let file = manifest("break-glass");
+    stage.identity_mapper(&["plan", "-f", &file, WITHOUT_AWS], 1)?;
     let mark = stage.audit.mark().await;
     stage.apply("break-glass")?;
     stage

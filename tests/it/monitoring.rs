@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Output};
 
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::support::chart;
 use crate::support::programs::repository;
 use crate::support::supervise::Scratch;
+use crate::support::{Cluster, Operator, chart};
 
 const METRICS: &str = include_str!("../../docs/metrics.md");
 const ALERTS: &str = include_str!("../../charts/identity-mapper/files/alerts.yaml");
@@ -258,12 +259,96 @@ const HEALTHY: [(&str, &str); 11] = [
     ),
 ];
 
+fn promtool(arguments: &[&str]) -> std::io::Result<Output> {
+    Command::new("promtool").args(arguments).output()
+}
+
+/// Whether promtool is missing, which is said on standard error itself: libtest does not keep that back.
+fn is_skipped(test: &str) -> bool {
+    let is_missing = promtool(&["--version"]).is_err();
+    if is_missing {
+        let line =
+            format!("skipped: {test} (promtool is not installed; apt-get install prometheus)\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+    is_missing
+}
+
+/// The example of each metric asks for that metric, and Prometheus can read it.
+#[test]
+fn example_queries_are_valid() {
+    const NAME: &str = "monitoring::example_queries_are_valid";
+    let rows = METRICS
+        .lines()
+        .filter(|row| row.starts_with("| `identity_mapper_"));
+    let queries: Vec<(&str, &str)> = rows
+        .map(|row| {
+            let mut quoted = row.split('`');
+            let query = row.trim_end_matches("` |").rsplit_once("| `");
+            (quoted.nth(1).unwrap(), query.expect("an example").1)
+        })
+        .collect();
+    assert!(queries.len() > 30);
+    for (name, query) in &queries {
+        assert!(metrics(query).contains(*name), "{name}: {query}");
+    }
+    if is_skipped(NAME) {
+        return;
+    }
+    let rules: Vec<Value> = (1..)
+        .zip(&queries)
+        .map(|(number, (_, query))| json!({"record": format!("example:{number}"), "expr": query}))
+        .collect();
+    let folder = Scratch::new();
+    let file = folder.path().join("rules.json");
+    let rules = json!({"groups": [{"name": "examples", "rules": rules}]});
+    fs::write(&file, rules.to_string()).unwrap();
+    let ran = promtool(&["check", "rules", file.to_str().unwrap()]).unwrap();
+    let words = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{words}");
+}
+
+/// promtool has a reader of OpenMetrics where it makes blocks of what was exported elsewhere. It wants the time of each sample.
+#[tokio::test]
+async fn prometheus_reads_the_operators_open_metrics() {
+    const NAME: &str = "monitoring::prometheus_reads_the_operators_open_metrics";
+    if is_skipped(NAME) {
+        return;
+    }
+    let cluster = Cluster::with_operator_rights().await;
+    let operator = Operator::start(&cluster, &[]).await;
+    cluster.establish("a", json!({})).await;
+    let text = operator.metrics().await;
+    let timed: String = text
+        .lines()
+        .map(|line| {
+            if line.starts_with('#') {
+                format!("{line}\n")
+            } else {
+                format!("{line} 1800000000\n")
+            }
+        })
+        .collect();
+    let folder = Scratch::new();
+    let read = |text: &str| {
+        let (file, blocks) = (folder.path().join("metrics"), folder.path().join("blocks"));
+        fs::write(&file, text).unwrap();
+        let (file, blocks) = (file.to_str().unwrap(), blocks.to_str().unwrap());
+        let ran = promtool(&["tsdb", "create-blocks-from", "openmetrics", file, blocks]).unwrap();
+        let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+        (ran.status.success(), words)
+    };
+    let (is_read, words) = read(&timed);
+    assert!(is_read, "{words}\n{text}");
+    // Text without its end is none.
+    let (is_read, words) = read(timed.trim_end().trim_end_matches("# EOF"));
+    assert!(!is_read, "{words}");
+}
+
 #[test]
 fn alerts_fire_when_they_should_and_not_otherwise() {
     const NAME: &str = "monitoring::alerts_fire_when_they_should_and_not_otherwise";
-    let promtool = |arguments: &[&str]| Command::new("promtool").args(arguments).output();
-    if promtool(&["--version"]).is_err() {
-        eprintln!("{NAME}: skipped, promtool is missing (Debian: apt-get install prometheus)");
+    if is_skipped(NAME) {
         return;
     }
     let series = |all: &[(&str, &str)]| -> Vec<Value> {

@@ -1,19 +1,19 @@
 //! `identity-mapper access diff OLD NEW`: who gained access between two reports, who lost it, and who became an administrator.
 
+mod print;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::page::document;
 use crate::cli::TROUBLE;
 use crate::cli::input;
-use crate::cli::output::{self, Colour, complain, paint, visible};
+use crate::cli::output::{self, complain};
 
 /// The exit code where there are differences, as diff has it.
 const DIFFERENT: u8 = 1;
@@ -47,6 +47,26 @@ enum AccessDiffFormat {
     Html,
 }
 
+/// A file of `access -o json`.
+enum SavedFile {
+    One(Box<SavedReport>),
+    Many(Vec<SavedClusterReport>),
+}
+
+/// A file of many clusters.
+#[derive(Deserialize)]
+struct SavedClusters {
+    clusters: Vec<SavedClusterReport>,
+}
+
+/// One of its clusters.
+#[derive(Deserialize)]
+struct SavedClusterReport {
+    cluster: String,
+    report: Option<SavedReport>,
+    error: Option<String>,
+}
+
 /// What is read of a report. Other fields may come and go.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,7 +76,7 @@ struct SavedReport {
     principals: Vec<SavedPrincipal>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct SavedCluster {
     url: Option<String>,
     arn: Option<String>,
@@ -66,6 +86,25 @@ impl SavedCluster {
     fn name(&self) -> &str {
         let name = self.arn.as_deref().or(self.url.as_deref());
         name.unwrap_or("files")
+    }
+
+    /// Whether both are of one cluster. Not every report knows its ARN: without the rights to EKS only the URL is known.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self { arn: Some(one), .. },
+                Self {
+                    arn: Some(other), ..
+                },
+            ) => one == other,
+            (
+                Self { url: Some(one), .. },
+                Self {
+                    url: Some(other), ..
+                },
+            ) => one == other,
+            _ => self.name() == other.name(),
+        }
     }
 }
 
@@ -94,8 +133,17 @@ struct AccessState {
     username: String,
     groups: BTreeSet<String>,
     access_policies: BTreeSet<String>,
-    /// `yes`, `possibly` or `no`.
-    administrator: &'static str,
+    administrator: AdministratorState,
+}
+
+/// Whether a principal is an administrator: at no login, at some, or at each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum AdministratorState {
+    #[default]
+    No,
+    Possibly,
+    Yes,
 }
 
 impl SavedPrincipal {
@@ -112,16 +160,16 @@ impl SavedPrincipal {
             groups: self.groups.clone(),
             access_policies: self.access_policies.iter().map(policy).collect(),
             administrator: match (&self.administrator, &self.possible_administrator) {
-                (Some(_), _) => "yes",
-                (None, Some(_)) => "possibly",
-                (None, None) => "no",
+                (Some(_), _) => AdministratorState::Yes,
+                (None, Some(_)) => AdministratorState::Possibly,
+                (None, None) => AdministratorState::No,
             },
         }
     }
 }
 
 /// What changed for a principal.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PrincipalDifference {
     principal: String,
@@ -132,8 +180,10 @@ struct PrincipalDifference {
 }
 
 impl PrincipalDifference {
-    fn administers(states: &[AccessState]) -> bool {
-        states.iter().any(|state| state.administrator != "no")
+    /// The most that a principal is by any of its entries.
+    fn administers(states: &[AccessState]) -> AdministratorState {
+        let all = states.iter().map(|state| state.administrator);
+        all.max().unwrap_or_default()
     }
 }
 
@@ -146,8 +196,12 @@ struct AccessDifference {
     new: String,
     gained_access: Vec<PrincipalDifference>,
     lost_access: Vec<PrincipalDifference>,
+    /// Also those that gained access as administrators.
     became_administrator: Vec<PrincipalDifference>,
+    may_have_become_administrator: Vec<PrincipalDifference>,
+    /// Also those that lost access.
     no_longer_administrator: Vec<PrincipalDifference>,
+    /// What is in none of the other lists.
     changed: Vec<PrincipalDifference>,
 }
 
@@ -160,6 +214,7 @@ impl AccessDifference {
             gained_access: Vec::new(),
             lost_access: Vec::new(),
             became_administrator: Vec::new(),
+            may_have_become_administrator: Vec::new(),
             no_longer_administrator: Vec::new(),
             changed: Vec::new(),
         };
@@ -171,31 +226,54 @@ impl AccessDifference {
             if before == after {
                 continue;
             }
-            let administers = PrincipalDifference::administers;
-            let list = match (before.is_empty(), after.is_empty()) {
-                (true, _) => &mut difference.gained_access,
-                (_, true) => &mut difference.lost_access,
-                _ if administers(&after) && !administers(&before) => {
-                    &mut difference.became_administrator
-                }
-                _ if administers(&before) && !administers(&after) => {
-                    &mut difference.no_longer_administrator
-                }
-                _ => &mut difference.changed,
+            let (was, is) = (
+                PrincipalDifference::administers(&before),
+                PrincipalDifference::administers(&after),
+            );
+            let access = match (before.is_empty(), after.is_empty()) {
+                (true, _) => Some(&mut difference.gained_access),
+                (_, true) => Some(&mut difference.lost_access),
+                _ => None,
             };
-            list.push(PrincipalDifference {
+            let administrator = match (was, is) {
+                (
+                    AdministratorState::No | AdministratorState::Possibly,
+                    AdministratorState::Yes,
+                ) => Some(&mut difference.became_administrator),
+                (AdministratorState::No, AdministratorState::Possibly) => {
+                    Some(&mut difference.may_have_become_administrator)
+                }
+                (
+                    AdministratorState::Possibly | AdministratorState::Yes,
+                    AdministratorState::No,
+                ) => Some(&mut difference.no_longer_administrator),
+                _ => None,
+            };
+            let mut lists: Vec<&mut Vec<PrincipalDifference>> =
+                access.into_iter().chain(administrator).collect();
+            if lists.is_empty() {
+                lists.push(&mut difference.changed);
+            }
+            let found = PrincipalDifference {
                 principal,
                 before,
                 after,
-            });
+            };
+            for list in lists {
+                list.push(found.clone());
+            }
         }
         difference
     }
 
-    fn lists(&self) -> [(&'static str, &[PrincipalDifference]); 5] {
+    fn lists(&self) -> [(&'static str, &[PrincipalDifference]); 6] {
         [
             ("Gained access", &self.gained_access),
             ("Became administrators", &self.became_administrator),
+            (
+                "May have become administrators",
+                &self.may_have_become_administrator,
+            ),
             ("Lost access", &self.lost_access),
             ("No longer administrators", &self.no_longer_administrator),
             ("Changed", &self.changed),
@@ -228,29 +306,71 @@ pub(super) fn diff(args: &AccessDiffArgs) -> ExitCode {
     })
 }
 
+/// The differences of all clusters of two files.
+#[derive(Serialize)]
+struct ClusterDifferences {
+    clusters: Vec<ClusterDifference>,
+}
+
+/// What came of comparing one of many clusters.
+#[derive(Serialize)]
+struct ClusterDifference {
+    cluster: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<AccessDifference>,
+    /// Why it could not be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
 fn compare(args: &AccessDiffArgs) -> Result<ExitCode> {
-    let read = |path| -> Result<SavedReport> {
-        let source = input::source(path)?;
-        serde_json::from_str(&source.text).with_context(|| {
-            format!(
-                "{} is not an access report; create one with: identity-mapper access -o json",
-                source.name
-            )
-        })
+    match (read(&args.old)?, read(&args.new)?) {
+        (SavedFile::One(old), SavedFile::One(new)) => compare_one(&old, &new, args.output),
+        (SavedFile::Many(old), SavedFile::Many(new)) => compare_many(old, new, args.output),
+        (SavedFile::One(_), SavedFile::Many(_)) | (SavedFile::Many(_), SavedFile::One(_)) => bail!(
+            "one report is of one cluster and the other of several: compare two reports of one cluster, or two of several"
+        ),
+    }
+}
+
+fn read(path: &Path) -> Result<SavedFile> {
+    let source = input::source(path)?;
+    let saved = || -> serde_json::Result<SavedFile> {
+        let document: Value = serde_json::from_str(&source.text)?;
+        if document.get("clusters").is_some() {
+            let SavedClusters { clusters } = serde_json::from_value(document)?;
+            return Ok(SavedFile::Many(clusters));
+        }
+        Ok(SavedFile::One(serde_json::from_value(document)?))
     };
-    let (old, new) = (read(&args.old)?, read(&args.new)?);
-    if old.cluster.name() != new.cluster.name() {
-        bail!(
+    saved().with_context(|| {
+        format!(
+            "{} is not an access report; create one with: identity-mapper access -o json",
+            source.name
+        )
+    })
+}
+
+/// Why two reports can't be compared.
+fn two_clusters(old: &SavedReport, new: &SavedReport) -> Option<String> {
+    (!old.cluster.is(&new.cluster)).then(|| {
+        format!(
             "the reports are of two clusters, {} and {}: compare reports of one",
             old.cluster.name(),
             new.cluster.name()
-        );
+        )
+    })
+}
+
+fn compare_one(old: &SavedReport, new: &SavedReport, format: AccessDiffFormat) -> Result<ExitCode> {
+    if let Some(why) = two_clusters(old, new) {
+        bail!(why);
     }
-    let difference = AccessDifference::new(&old, &new);
-    output::print(&match args.output {
-        AccessDiffFormat::Text => text(&difference),
+    let difference = AccessDifference::new(old, new);
+    output::print(&match format {
+        AccessDiffFormat::Text => print::text(&difference),
         AccessDiffFormat::Json => output::json(&difference)?,
-        AccessDiffFormat::Html => page(&difference),
+        AccessDiffFormat::Html => print::page(&difference),
     })?;
     Ok(if difference.is_empty() {
         ExitCode::SUCCESS
@@ -259,178 +379,83 @@ fn compare(args: &AccessDiffArgs) -> Result<ExitCode> {
     })
 }
 
-fn described(state: &AccessState) -> String {
-    let mut text = format!("username {:?}", state.username);
-    for (what, all) in [
-        ("groups", &state.groups),
-        ("access policies", &state.access_policies),
-    ] {
-        if !all.is_empty() {
-            let all: Vec<&str> = all.iter().map(String::as_str).collect();
-            let _ = write!(text, ", {what} {}", all.join(", "));
-        }
+/// Compares the clusters of the same names. One that can't be compared makes the exit code that of an error.
+fn compare_many(
+    old: Vec<SavedClusterReport>,
+    new: Vec<SavedClusterReport>,
+    format: AccessDiffFormat,
+) -> Result<ExitCode> {
+    let differences = differences(old, new);
+    output::print(&match format {
+        AccessDiffFormat::Text => print::text_of_many(&differences),
+        AccessDiffFormat::Json => output::json(&differences)?,
+        AccessDiffFormat::Html => print::page_of_many(&differences),
+    })?;
+    let clusters = &differences.clusters;
+    let failed = clusters.iter().filter(|it| it.error.is_some()).count();
+    if failed > 0 {
+        complain(&format!(
+            "error: {failed} of {} clusters could not be compared",
+            clusters.len()
+        ));
+        return Ok(ExitCode::from(TROUBLE));
     }
-    match state.administrator {
-        "no" => {}
-        "yes" => text += ", administrator",
-        _ => text += ", possibly administrator",
-    }
-    text
+    let mut compared = clusters.iter().filter_map(|it| it.difference.as_ref());
+    Ok(if compared.all(AccessDifference::is_empty) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
+    })
 }
 
-fn text(difference: &AccessDifference) -> String {
-    let AccessDifference {
-        cluster, old, new, ..
-    } = difference;
-    let mut text = format!("Access to {} from {old} to {new}\n", visible(cluster));
-    if difference.is_empty() {
-        text += "\nNo difference.\n";
+fn differences(old: Vec<SavedClusterReport>, new: Vec<SavedClusterReport>) -> ClusterDifferences {
+    let mut new: Vec<Option<SavedClusterReport>> = new.into_iter().map(Some).collect();
+    let mut clusters = Vec::new();
+    for old in old {
+        let same = |it: &&mut Option<SavedClusterReport>| {
+            it.as_ref().is_some_and(|it| it.cluster == old.cluster)
+        };
+        let new = new.iter_mut().find(same).and_then(Option::take);
+        clusters.push(ClusterDifference::of(Some(old), new));
     }
-    for (title, list) in difference.lists() {
-        if list.is_empty() {
-            continue;
-        }
-        let _ = writeln!(
-            text,
-            "\n{}",
-            paint(Colour::Bold, &format!("{title} ({}):", list.len()))
-        );
-        for PrincipalDifference {
-            principal,
-            before,
-            after,
-        } in list
-        {
-            let _ = writeln!(text, "  {}", visible(principal));
-            for (sign, colour, states) in [("-", Colour::Red, before), ("+", Colour::Green, after)]
-            {
-                for state in states {
-                    let line = format!("{sign} {}", visible(&described(state)));
-                    let _ = writeln!(text, "    {}", paint(colour, &line));
-                }
-            }
-        }
-    }
-    text
+    let added = new.into_iter().flatten();
+    clusters.extend(added.map(|it| ClusterDifference::of(None, Some(it))));
+    ClusterDifferences { clusters }
 }
 
-fn page(difference: &AccessDifference) -> String {
-    let AccessDifference {
-        cluster, old, new, ..
-    } = difference;
-    let name = cluster.rsplit('/').next().unwrap_or(cluster);
-    let title = format!("Changes of access to {}", visible(name));
-    let states = |states: &[AccessState]| -> Markup {
-        html! {
-            @if states.is_empty() { span.soft { "no access" } }
-            @for state in states { div { (visible(&described(state))) } }
-        }
-    };
-    let body = html! {
-        h1 { (title) }
-        dl.meta {
-            div { dt { "Cluster" } dd { (visible(cluster)) } }
-            div { dt { "From" } dd { (visible(old)) } }
-            div { dt { "To" } dd { (visible(new)) } }
-        }
-        @if difference.is_empty() { p { "No difference." } }
-        @for (title, list) in difference.lists() {
-            @if !list.is_empty() {
-                h2 { (title) " (" (list.len()) ")" }
-                div.scroll {
-                    table {
-                        thead { tr { th scope="col" { "Principal" } th scope="col" { "Before" } th scope="col" { "After" } } }
-                        tbody {
-                            @for it in list {
-                                tr {
-                                    th scope="row" data-label="Principal" { span.mono { (visible(&it.principal)) } }
-                                    td data-label="Before" { (states(&it.before)) }
-                                    td data-label="After" { (states(&it.after)) }
-                                }
-                            }
-                        }
-                    }
-                }
+impl ClusterDifference {
+    fn of(old: Option<SavedClusterReport>, new: Option<SavedClusterReport>) -> Self {
+        let named = old.as_ref().or(new.as_ref());
+        let cluster = named.map(|it| it.cluster.clone()).unwrap_or_default();
+        let report = |saved: Option<SavedClusterReport>, which: &str| match saved {
+            None => Err(format!("it is not in the {which} report")),
+            Some(SavedClusterReport {
+                report: Some(report),
+                ..
+            }) => Ok(report),
+            Some(SavedClusterReport { error, .. }) => Err(format!(
+                "the {which} report could not read it: {}",
+                error.unwrap_or_default()
+            )),
+        };
+        let compared = report(old, "earlier").and_then(|old| {
+            let new = report(new, "later")?;
+            match two_clusters(&old, &new) {
+                Some(why) => Err(why),
+                None => Ok(AccessDifference::new(&old, &new)),
             }
+        });
+        let (difference, error) = match compared {
+            Ok(difference) => (Some(difference), None),
+            Err(why) => (None, Some(why)),
+        };
+        Self {
+            cluster,
+            difference,
+            error,
         }
-        footer { p { "Generated by identity-mapper " (env!("CARGO_PKG_VERSION")) " from two reports of access." } }
-    };
-    document(&title, &body)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use insta::assert_snapshot;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn report(made: &str, principals: &Value) -> SavedReport {
-        let report = json!({
-            "made": made, "cluster": {"configMap": "kube-system/aws-auth", "arn": "arn:aws:eks:eu-west-1:111122223333:cluster/main"},
-            "principals": principals, "withoutAccess": [], "notes": [],
-        });
-        serde_json::from_value(report).expect("a report")
-    }
-
-    fn principal(name: &str, groups: &[&str], administrator: Option<&str>) -> Value {
-        json!({
-            "kind": "Role", "principal": format!("arn:aws:iam::111122223333:role/{name}"), "username": name, "groups": groups,
-            "accessPolicies": [], "administrator": administrator,
-        })
-    }
-
-    #[test]
-    fn who_came_who_went_and_who_rose() {
-        let masters = Some("group system:masters");
-        let old = report(
-            "2026-01-01T00:00:00Z",
-            &json!([
-                principal("gone", &["g"], None),
-                principal("risen", &["g"], None),
-                principal("fallen", &["system:masters"], masters),
-                principal("same", &["g"], None),
-                principal("moved", &["g"], None),
-            ]),
-        );
-        let new = report(
-            "2026-02-01T00:00:00Z",
-            &json!([
-                principal("same", &["g"], None),
-                principal("moved", &["h"], None),
-                principal("risen", &["system:masters"], masters),
-                principal("fallen", &["g"], None),
-                principal("come\u{202e}", &["system:masters"], masters),
-            ]),
-        );
-        let difference = AccessDifference::new(&old, &new);
-        assert_snapshot!(anstream::adapter::strip_str(&text(&difference)).to_string(), @r#"
-        Access to arn:aws:eks:eu-west-1:111122223333:cluster/main from 2026-01-01T00:00:00Z to 2026-02-01T00:00:00Z
-
-        Gained access (1):
-          arn:aws:iam::111122223333:role/come\u{202e}
-            + username "come\u{202e}", groups system:masters, administrator
-
-        Became administrators (1):
-          arn:aws:iam::111122223333:role/risen
-            - username "risen", groups g
-            + username "risen", groups system:masters, administrator
-
-        Lost access (1):
-          arn:aws:iam::111122223333:role/gone
-            - username "gone", groups g
-
-        No longer administrators (1):
-          arn:aws:iam::111122223333:role/fallen
-            - username "fallen", groups system:masters, administrator
-            + username "fallen", groups g
-
-        Changed (1):
-          arn:aws:iam::111122223333:role/moved
-            - username "moved", groups g
-            + username "moved", groups h
-        "#);
-        assert!(AccessDifference::new(&old, &old).is_empty());
-        assert!(page(&difference).contains("Became administrators (1)"));
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 mod difference;
 mod page;
-mod table;
+pub(super) mod table;
 
 use std::process::ExitCode;
 
@@ -38,10 +38,10 @@ pub(crate) struct AccessArgs {
     table: TableArgs,
 
     #[command(flatten)]
-    fleet: FleetArgs,
+    observe: ObserveArgs,
 
     #[command(flatten)]
-    observe: ObserveArgs,
+    fleet: FleetArgs,
 }
 
 /// What else is done with reports.

@@ -3,17 +3,21 @@
 //! Every value is escaped, and the page's own policy lets nothing run or load but the one style and the one script in it, by their
 //! hashes (<https://www.w3.org/TR/CSP3/>).
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
+use super::table::is_default;
 use super::{AccessDocument, Whereabouts};
+use crate::access_entry::short_policy;
 use crate::cli::fleet::{self, ClusterOutcome};
 use crate::cli::output::visible;
 use crate::explain::{
-    AccessReport, AccessRow, AccessRowKind, Creator, EntryPlace, GrantBackend, Identity, OtherWays,
-    PassedOver,
+    AccessReport, AccessRow, AccessRowKind, Creator, EntryPlace, GrantBackend, Held, Identity,
+    OtherWays, PassedOver,
 };
 use crate::time::Timestamp;
 
@@ -348,17 +352,18 @@ fn who_row(cluster: Option<&str>, row: &AccessRow) -> Markup {
                 div { span.chip.nodes[*node] { (word) } }
             }
             td data-label=(COLUMNS[1]) {
-                div.mono { (broken(username)) }
+                div.mono.generated[is_default(identity)] { (broken(username)) }
+                @if is_default(identity) { div.printed { "(default)" } }
                 @for group in groups { span.chip { (visible(group)) } }
             }
             td data-label=(COLUMNS[2]) {
                 @match (administrator, possible_administrator) {
                     (Some(what), _) => { span.chip.admin { "administrator" } div.soft { (visible(what)) } }
-                    (None, Some(what)) => { span.chip.admin { "possibly" } div.soft { "it can become " (visible(what)) } }
+                    (None, Some(what)) => { span.chip.admin { "possibly" } div.soft.keep { "it can become " (visible(what)) } }
                     (None, None) => span.soft { "no" }
                 }
             }
-            td data-label=(COLUMNS[3]) { (list(access_policies.iter().map(ToString::to_string))) }
+            td data-label=(COLUMNS[3]) { (policies(access_policies)) }
             td data-label=(COLUMNS[4]) {
                 @match bindings {
                     Some(bindings) => (list(bindings.iter().map(ToString::to_string))),
@@ -372,14 +377,14 @@ fn who_row(cluster: Option<&str>, row: &AccessRow) -> Markup {
                 @match declared {
                     Some(declared) => {
                         div.mono { (visible(&declared.mapping)) }
-                        @if let Some(until) = declared.until { div.soft { "until " (until) } }
+                        @if let Some(until) = declared.until { div.soft.keep { "until " (until) } }
                     }
                     None => span.soft { "no mapping" }
                 }
             }
             td data-label=(COLUMNS[6]) {
                 (stands_in(place))
-                @if *at_random { div.soft { "at random: mapUsers has the ARN in several spellings" } }
+                @if *at_random { div.soft.keep { "at random: mapUsers has the ARN in several spellings" } }
             }
         }
     }
@@ -399,6 +404,32 @@ fn stands_in(place: &EntryPlace) -> Markup {
             EntryPlace::AccessEntry(arn) => span title=(visible(arn)) { "access entry" },
         }
     }
+}
+
+/// Policies; on paper without what the names of all of AWS's have.
+fn policies(held: &BTreeSet<Held>) -> Markup {
+    html! {
+        @if held.is_empty() {
+            span.soft { "none" }
+        } @else {
+            ul.plain {
+                @for held in held {
+                    li {
+                        span.generated { (visible(&held.to_string())) }
+                        span.printed { (visible(&short_policy(&held.policy, false))) " in " (places(held)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn places(held: &Held) -> String {
+    let Some(namespaces) = &held.namespaces else {
+        return "all namespaces".to_owned();
+    };
+    let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    visible(&names.join(", "))
 }
 
 fn list(items: impl ExactSizeIterator<Item = String>) -> Markup {

@@ -5,19 +5,21 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 
 use super::{AccessDocument, Whereabouts};
+use crate::access_entry::short_policy;
 use crate::cli::fleet::{self, ClusterOutcome};
 use crate::cli::output::visible;
 use crate::cli::table::{Cell, Column, Table, TableLayout, terminal_width};
 use crate::cli::wrap::wrapped;
+use crate::effective::MASTERS;
 use crate::explain::{
     AccessRow, AccessRowKind, Bound, Creator, GrantBackend, Held, Identity, OtherWays, PassedOver,
 };
-use crate::principal::PrincipalNames;
+use crate::principal::{Principal, PrincipalNames};
 
 /// What spreadsheets take for the beginning of a formula (OWASP, *CSV Injection*).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
-const COLUMNS: [Column; 10] = [
+pub(in crate::cli) const COLUMNS: [Column; 10] = [
     Column::whole("ADMIN"),
     Column::whole("KIND").redundant(),
     Column::shortened("PRINCIPAL", 36),
@@ -48,7 +50,7 @@ pub(super) fn text(access: &AccessDocument, layout: &TableLayout) -> Result<Stri
         }
         text.push_str(".\n");
     } else {
-        let rows = report.principals.iter().map(row);
+        let rows = report.principals.iter().map(|it| row(it, layout.wide));
         let arns = report.principals.iter().filter_map(|row| match row.kind {
             AccessRowKind::Account => None,
             _ => Some(row.identity.principal.as_str()),
@@ -106,7 +108,7 @@ pub(super) fn text_of_many(
 ) -> Result<String> {
     let rows = |access: &AccessDocument| {
         let rows = access.report.principals.iter();
-        rows.map(|it| row(it).to_vec()).collect()
+        rows.map(|it| row(it, layout.wide).to_vec()).collect()
     };
     let mut text = fleet::table(outcomes, &COLUMNS, rows, layout)?;
     let without: usize = fleet::reports(outcomes)
@@ -131,7 +133,8 @@ fn head(cluster: &Whereabouts, mode: Option<&str>) -> String {
     } = cluster;
     let place = arn.as_deref().or(url.as_deref()).unwrap_or("files");
     let mode = mode.map_or_else(String::new, |mode| format!(", mode {mode}"));
-    format!("Principals with access: {place}{mode}, {config_map}\n\n")
+    let line = format!("Principals with access: {place}{mode}, {config_map}");
+    wrapped(&line, "", "  ", terminal_width()) + "\n"
 }
 
 fn creator_text(creator: &Creator) -> String {
@@ -171,7 +174,8 @@ fn item(text: &str) -> String {
     wrapped(&visible(text), "  ", "    ", terminal_width())
 }
 
-fn row(row: &AccessRow) -> [Cell; 10] {
+/// A principal. `whole`: with the whole names of its policies, and what makes it an administrator in its row.
+fn row(row: &AccessRow, whole: bool) -> [Cell; 10] {
     let AccessRow {
         kind,
         identity,
@@ -182,9 +186,8 @@ fn row(row: &AccessRow) -> [Cell; 10] {
         GrantBackend::ConfigMap => identity.place.to_string(),
     };
     let declared = identity.declared.as_ref();
-    let admin = administrator(identity);
     [
-        Cell::text(if admin == "no" { "" } else { admin }),
+        admin(identity),
         Cell::text(if identity.node {
             format!("{}, node", kind.as_str())
         } else {
@@ -196,9 +199,19 @@ fn row(row: &AccessRow) -> [Cell; 10] {
             }
             _ => Cell::Principal(identity.principal.clone()),
         },
-        Cell::Username(identity.username.clone()),
-        Cell::List(identity.groups.iter().cloned().collect()),
-        Cell::List(identity.access_policies.iter().map(policy).collect()),
+        if !whole && is_default(identity) {
+            Cell::text("(default)")
+        } else {
+            Cell::Username(identity.username.clone())
+        },
+        Cell::List(groups(identity)),
+        Cell::List(
+            identity
+                .access_policies
+                .iter()
+                .map(if whole { policy } else { short })
+                .collect(),
+        ),
         Cell::List(identity.bindings.iter().flatten().map(role).collect()),
         Cell::Text(until(identity)),
         if *at_random {
@@ -213,10 +226,40 @@ fn row(row: &AccessRow) -> [Cell; 10] {
     ]
 }
 
+/// Whether it is an administrator, and by what, unless its groups say so.
+fn admin(identity: &Identity) -> Cell {
+    let word = match administrator(identity) {
+        "no" => "",
+        word => word,
+    };
+    let what = identity.administrator.as_deref();
+    match what.or(identity.possible_administrator.as_deref()) {
+        Some(what) if !identity.groups.contains(MASTERS) => Cell::noted(word, what),
+        Some(_) | None => Cell::text(word),
+    }
+}
+
+/// The groups, of which a table may show only the first.
+fn groups(identity: &Identity) -> Vec<String> {
+    let mut groups: Vec<String> = identity.groups.iter().cloned().collect();
+    groups.sort_by_key(|group| group != MASTERS);
+    groups
+}
+
+/// Whether the username is the one that EKS gives.
+pub(super) fn is_default(identity: &Identity) -> bool {
+    let principal = Principal::parse(&identity.principal);
+    principal.is_ok_and(|it| it.default_username() == identity.username)
+}
+
 fn until(identity: &Identity) -> String {
     let declared = identity.declared.as_ref();
     let until = declared.and_then(|declared| declared.until);
     until.map_or_else(String::new, |until| until.to_string())
+}
+
+fn short(held: &Held) -> String {
+    short_policy(&held.policy, held.namespaces.is_some())
 }
 
 fn policy(held: &Held) -> String {

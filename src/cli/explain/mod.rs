@@ -61,10 +61,10 @@ pub(crate) struct ExplainArgs {
     output: Format,
 
     #[command(flatten)]
-    fleet: FleetArgs,
+    observe: ObserveArgs,
 
     #[command(flatten)]
-    observe: ObserveArgs,
+    fleet: FleetArgs,
 }
 
 /// What is printed of one caller.

@@ -8,12 +8,13 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
 
 use self::config::ConfiguredCluster;
+use super::connection::is_known;
 use super::output::{self, Format, Progress, complain, visible};
 use super::snapshot::LiveArgs;
 use super::table::{Cell, Column, Table, TableArgs, TableLayout};
@@ -124,17 +125,29 @@ impl FleetArgs {
         };
         let mut clusters: Vec<FleetCluster> = Vec::new();
         for context in wanted {
-            if !known.contains(&context) {
-                bail!(
-                    "{flag}: the kubeconfig has no context {context:?}; it has {}",
-                    known.join(", ")
-                );
-            }
+            is_known(
+                &context,
+                &known.iter().map(String::as_str).collect::<Vec<_>>(),
+            )
+            .with_context(|| flag)?;
             let said = configured.iter().find(|it| it.context == context);
             let cluster = cluster(base, context, said);
-            if !clusters.iter().any(|it| it.name == cluster.name) {
-                clusters.push(cluster);
+            let is_of =
+                |it: &&FleetCluster| it.live.connection.context == cluster.live.connection.context;
+            if clusters.iter().any(|it| is_of(&it)) {
+                continue;
             }
+            if let Some(other) = clusters.iter().find(|it| it.name == cluster.name) {
+                let context =
+                    |it: &FleetCluster| it.live.connection.context.clone().unwrap_or_default();
+                bail!(
+                    "two clusters would be called {:?}, of the contexts {:?} and {:?}: give one of them another name in the file of --config",
+                    cluster.name,
+                    context(other),
+                    context(&cluster)
+                );
+            }
+            clusters.push(cluster);
         }
         if clusters.is_empty() {
             bail!("{flag}: the kubeconfig has no contexts");

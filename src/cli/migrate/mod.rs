@@ -20,7 +20,9 @@ use clap::Subcommand;
 pub(crate) use apply::ApplyArgs;
 pub(crate) use plan::MigratePlanArgs;
 pub(crate) use revert::RevertArgs;
+pub(super) use status::COLUMNS as STATUS_COLUMNS;
 pub(crate) use status::StatusArgs;
+pub(super) use text::COLUMNS as PLAN_COLUMNS;
 
 /// Migrate from aws-auth to access entries, step by step
 #[derive(Subcommand, Clone, Debug)]

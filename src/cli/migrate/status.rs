@@ -19,7 +19,7 @@ use crate::observed::{AwsState, Handover, Mode};
 use crate::principal::{AccountId, PrincipalNames};
 use crate::time::to_the_second;
 
-const COLUMNS: [Column; 4] = [
+pub(in crate::cli) const COLUMNS: [Column; 4] = [
     Column::shortened("PRINCIPAL", 26),
     Column::whole("PROGRESS"),
     Column::whole("ACCESS BY"),

@@ -112,7 +112,7 @@ fn head(migration: &Migration, document: &MigrationDocument<'_>, style: &TextSty
     if counts.is_empty() {
         counts.push("aws-auth grants no access, and there are no mappings".to_owned());
     }
-    let _ = writeln!(head, "summary:  {}", counts.join(", "));
+    head += &style.wrapped(&counts.join(", "), "summary:  ", "          ");
     if let Some(too_old) = &document.too_old {
         head += &style.wrapped(too_old, "first:    ", "          ");
     }
@@ -132,7 +132,7 @@ fn counted(word: &'static str, count: usize) -> &'static str {
     }
 }
 
-const COLUMNS: [Column; 5] = [
+pub(in crate::cli) const COLUMNS: [Column; 5] = [
     Column::whole("OUTCOME"),
     Column::shortened("PRINCIPAL", 26),
     Column::shortened("MAPPING", 12),
@@ -230,7 +230,7 @@ fn reasons(migration: &Migration, style: &TextStyle) -> String {
     let mut text = String::new();
     for (mut word, all, lines) in groups {
         for who in all {
-            let _ = writeln!(text, "  {word:<7} {who}");
+            text += &style.wrapped(&who, &format!("  {word:<7} "), "          ");
             word = "";
         }
         for line in lines {
@@ -347,9 +347,8 @@ fn misread(migration: &Migration, style: &TextStyle) -> String {
     if lines.is_empty() {
         return lines;
     }
-    format!(
-        "\nLines that are not read as they are written (`identity-mapper lint` shows how to fix them):\n{lines}"
-    )
+    let head = "Lines that are not read as they are written (`identity-mapper lint` shows how to fix them):";
+    style.wrapped(head, "\n", "") + &lines
 }
 
 fn others(migration: &Migration, style: &TextStyle) -> String {
@@ -382,7 +381,7 @@ fn steps(document: &MigrationDocument<'_>, style: &TextStyle) -> String {
     let mut text = String::new();
     for (number, step) in document.steps.iter().enumerate() {
         let number = number + 1;
-        let _ = writeln!(text, "  {number}. {}", step.title);
+        text += &style.wrapped(&step.title, &format!("  {number}. "), "     ");
         for note in &step.notes {
             text += &style.wrapped(note, "     - ", "       ");
         }
@@ -427,7 +426,7 @@ fn gate(document: &MigrationDocument<'_>, style: &TextStyle) -> String {
         if let Some(first) = message.get_mut(0..1) {
             first.make_ascii_uppercase();
         }
-        let _ = writeln!(text, "\n{message}.");
+        text += &style.wrapped(&format!("{message}."), "\n", "");
     } else if !gate.losers.is_empty() {
         let _ = writeln!(text, "\nWould lose access in {} now:", gate.mode);
         for loser in &gate.losers {

@@ -58,10 +58,10 @@ pub(crate) struct PlanArgs {
     pub(crate) settings: EntrySettingsArgs,
 
     #[command(flatten)]
-    pub(crate) fleet: FleetArgs,
+    pub(crate) observe: ObserveArgs,
 
     #[command(flatten)]
-    pub(crate) observe: ObserveArgs,
+    pub(crate) fleet: FleetArgs,
 }
 
 /// Plans and prints the plan. Nothing is written.

@@ -11,11 +11,17 @@ use super::document::{
 };
 use crate::access_entry::policy_name;
 use crate::cli::output::{Colour, paint, visible};
-use crate::cli::table::{Cell, Column};
+use crate::cli::table::{Cell, Column, terminal_width};
+use crate::cli::wrap::wrapped;
 use crate::diff::TextStepKind;
 
 /// Maximum number of names in a line.
 const MOST_NAMES: usize = 5;
+
+/// A sentence in lines as wide as the terminal.
+fn fitted(text: &str, first: &str, next: &str) -> String {
+    wrapped(text, first, next, terminal_width())
+}
 
 pub(super) fn text(plan: &PlanDocument) -> String {
     let mut out = looked_at(plan);
@@ -33,10 +39,11 @@ pub(super) fn text(plan: &PlanDocument) -> String {
     out += &then(&plan.later);
     out += &said(&plan.mappings);
     for note in &plan.notes {
-        let _ = writeln!(out, "\n{} {note}", paint(Colour::Yellow, "note:"));
+        out.push('\n');
+        out += &fitted(note, &format!("{} ", paint(Colour::Yellow, "note:")), "  ");
     }
-    let _ = writeln!(out, "\n{}", paint(Colour::Bold, &summary(plan)));
-    out
+    out.push('\n');
+    out + &fitted(&paint(Colour::Bold, &summary(plan)), "", "")
 }
 
 /// The columns of a plan of many clusters.
@@ -92,17 +99,14 @@ fn looked_at(plan: &PlanDocument) -> String {
         ));
     }
     parts.push(counted(seen.mappings, "mapping", "mappings"));
-    let mut out = format!("Source: {source} ({}).\n", parts.join(", "));
+    let source = format!("Source: {source} ({}).", parts.join(", "));
+    let mut out = fitted(&source, "", "  ");
     if let Some(operator) = &seen.operator {
-        let _ = writeln!(
-            out,
-            "Settings: of Deployment {operator} ({}).",
-            seen.settings
-        );
+        let settings = format!("Settings: of Deployment {operator} ({}).", seen.settings);
+        out += &fitted(&settings, "", "  ");
     }
     if !seen.left.is_empty() {
-        let _ = writeln!(
-            out,
+        let left = format!(
             "{} in the cluster but in none of the files, {} (add --prune to treat as deleted): {}.",
             counted(seen.left.len(), "mapping", "mappings"),
             if seen.left.len() == 1 {
@@ -112,14 +116,15 @@ fn looked_at(plan: &PlanDocument) -> String {
             },
             names(seen.left.iter().map(String::as_str)),
         );
+        out += &fitted(&left, "", "  ");
     }
     if !seen.pruned.is_empty() {
-        let _ = writeln!(
-            out,
+        let pruned = format!(
             "{} in the cluster but in none of the files, treated as deleted: {}.",
             counted(seen.pruned.len(), "mapping", "mappings"),
             names(seen.pruned.iter().map(String::as_str)),
         );
+        out += &fitted(&pruned, "", "  ");
     }
     out
 }
@@ -154,13 +159,12 @@ fn marks(aws_auth: &AwsAuthChange) -> String {
             .arn
             .as_deref()
             .unwrap_or("an entry of unknown principal");
-        let _ = writeln!(
-            out,
-            "{} {place}{}: {what}{}",
-            paint(Colour::Yellow, "~"),
+        let line = format!(
+            "{place}{}: {what}{}",
             visible(arn),
             of(entry.mapping.as_deref())
         );
+        out += &fitted(&line, &format!("{} ", paint(Colour::Yellow, "~")), "    ");
     }
     out
 }
@@ -176,13 +180,13 @@ fn line(action: &Action) -> String {
         _ => ("~", Colour::Yellow),
     };
     let head = format!("{sign} {:<12}", action.kind);
-    format!(
-        "{} {}: {}{}\n",
-        paint(colour, &head),
+    let line = format!(
+        "{}: {}{}",
         visible(&action.principal_arn),
         change(action),
         of(action.mapping.as_deref())
-    )
+    );
+    fitted(&line, &format!("{} ", paint(colour, &head)), "    ")
 }
 
 fn change(action: &Action) -> String {
@@ -279,11 +283,8 @@ fn then(then: &[LaterChanges]) -> String {
             format!("after {}", rounded(later.seconds))
         };
         for (what, arns) in kinds(&later.changes) {
-            let _ = writeln!(
-                out,
-                "  {when}: {what} {}",
-                names(arns.iter().map(String::as_str))
-            );
+            let line = format!("{when}: {what} {}", names(arns.iter().map(String::as_str)));
+            out += &fitted(&line, "  ", "    ");
         }
     }
     out
@@ -363,14 +364,8 @@ fn said(mappings: &[MappingConditions]) -> String {
             let Some(told) = lacks(mapping, types).filter(|_| active || types == ["Ready"]) else {
                 continue;
             };
-            let _ = writeln!(
-                said,
-                "{} {}: {}: {}",
-                paint(colour, sign),
-                mapping.name,
-                told.reason,
-                told.message
-            );
+            let line = format!("{}: {}: {}", mapping.name, told.reason, told.message);
+            said += &fitted(&line, &format!("{} ", paint(colour, sign)), "    ");
         }
         if !said.is_empty() {
             let _ = write!(out, "\n{}\n{said}", paint(Colour::Bold, head));

@@ -32,6 +32,9 @@ pub(super) struct ListedCopy {
     pub(super) time: Timestamp,
     /// Whether it is the one before our very first write.
     pub(super) first: bool,
+    /// The resourceVersion of the aws-auth that was copied: the log and the API server's audit log name it for its write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resource_version: Option<String>,
     /// The bytes that it takes in the history.
     pub(super) bytes: usize,
     /// How many entries the authenticator keeps of it.
@@ -84,6 +87,7 @@ pub(super) fn list(
             name: copy.name.clone(),
             time: copy.time,
             first: copy.first,
+            resource_version: copy.resource_version.clone(),
             bytes: copy.bytes,
             entries: document.entries().count(),
             written_by: writers(copy),

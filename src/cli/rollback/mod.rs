@@ -4,6 +4,8 @@ mod caller;
 mod document;
 mod text;
 
+pub(super) use self::text::COLUMNS;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
@@ -14,7 +16,7 @@ use serde_json::json;
 
 use self::document::RestoreDiff;
 use super::confirm::confirm;
-use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
+use super::connection::{ConfigMapArgs, Connection, ConnectionArgs, Route};
 use super::output::{self, Format, complain};
 use super::rights::{ReadingCommand, check_write, with_missing};
 use super::table::{TableArgs, TableFormat, TableLayout};
@@ -193,7 +195,7 @@ async fn list(args: ListArgs) -> Result<()> {
 /// The copies of the history, or which rights are missing to read it.
 async fn read_copies(
     client: &Client,
-    route: &str,
+    route: &Route,
     reader: ReadingCommand,
     config_map: &ConfigMapName,
 ) -> Result<Vec<KeptCopy>> {
@@ -201,7 +203,7 @@ async fn read_copies(
         Ok(copies) => Ok(copies),
         Err(error) => {
             let error = with_missing(error, client, reader, config_map).await;
-            Err(error.context(route.to_owned()))
+            Err(route.failed(error))
         }
     }
 }

@@ -6,14 +6,16 @@ use anyhow::Result;
 
 use super::document::{History, ListedCopy, RestoreDiff};
 use crate::cli::output::visible;
-use crate::cli::table::{Cell, Column, Table, TableLayout};
+use crate::cli::table::{Cell, Column, Table, TableLayout, terminal_width};
+use crate::cli::wrap::wrapped;
 
-const COLUMNS: [Column; 8] = [
+pub(in crate::cli) const COLUMNS: [Column; 9] = [
     Column::whole("#"),
     Column::whole("COPY"),
     Column::whole("TIME"),
     Column::whole("ENTRIES").minor(1),
     Column::whole("CHANGED THEN"),
+    Column::whole("VERSION").minor(3),
     Column::whole("SIZE").minor(2),
     Column::shortened("WRITTEN BY", 12),
     Column::shortened("NOTE", 12),
@@ -50,6 +52,7 @@ pub(super) fn list(history: &History, layout: &TableLayout) -> Result<String> {
                 "+{} -{} ~{}",
                 then.added, then.removed, then.otherwise
             )),
+            Cell::text(copy.resource_version.clone().unwrap_or_default()),
             Cell::text(format!("{} B", copy.bytes)),
             Cell::List(managers),
             Cell::text(notes.join(", ")),
@@ -105,5 +108,5 @@ pub(super) fn difference(difference: &RestoreDiff) -> String {
 /// A line of its own behind what there is.
 fn paragraph(before: &str, line: &str) -> String {
     let gap = if before.is_empty() { "" } else { "\n" };
-    format!("{gap}{line}\n")
+    wrapped(line, gap, "", terminal_width())
 }

@@ -181,8 +181,9 @@ async fn a_refused_certificate_is_known_as_such() {
     let server = Server::start(new.server("127.0.0.1"));
     let api_server =
         ApiServer::connect(server.config(&[&old]), ConnectionSource::Pod).expect("a client");
-    let error = api_server
-        .client()
+    // As the one below sees it that names the server in its errors.
+    let client = api_server.0.current.borrow().client.clone();
+    let error = client
         .apiserver_version()
         .await
         .expect_err("its certificate is of another authority");

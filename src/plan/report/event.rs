@@ -14,8 +14,8 @@ use crate::plan::report::leaving;
 use crate::plan::report::status::{MESSAGES, claim_section};
 use crate::principal::Key;
 
-/// So many events on single mappings a pass publishes at most; of more of one reason, one on aws-auth tells.
-const MOST_PER_MAPPING: usize = 10;
+/// So many events of one reason a pass publishes on mappings at most; of more, one on aws-auth tells.
+const MOST_OF_A_REASON: usize = 10;
 /// Kubernetes takes notes of at most so many bytes (`noteLengthLimit` in k8s.io/kubernetes/pkg/apis/core/validation/events.go).
 const NOTE_BYTES: usize = 1024;
 
@@ -46,11 +46,8 @@ pub(crate) fn events(
     let uncovers =
         |note: &&EventNote| matches!(note.reason, Reason::StillGranted | Reason::EntryKept);
     let uncovered = notes.iter().filter(uncovers).count() as u64;
-    // What needs somebody is not counted together with what only happened.
     notes.extend(changes.iter().filter_map(access_event));
-    let (done, open): (Vec<_>, Vec<_>) = notes.into_iter().partition(|it| it.reason.is_done());
-    let mut notes = bounded(open);
-    notes.extend(bounded(done));
+    let mut notes = bounded(notes);
     let states = config_map_events::states(view);
     let said = states.iter().map(|(key, _)| key.clone()).collect();
     let fresh = states
@@ -373,23 +370,23 @@ fn access_sentence(change: &AccessChange) -> String {
     format!("{what} ({cause})")
 }
 
-/// At most ten events on single mappings. What befalls many at once is one event on aws-auth.
+/// At most ten events of each reason on mappings, what needs somebody first. What befalls more of them at once is one event on aws-auth;
+/// an event that is alone with its reason stays on its mapping, whatever happens to others.
 fn bounded(notes: Vec<EventNote>) -> Vec<EventNote> {
-    let mut by_reason: BTreeMap<Reason, Vec<EventNote>> = BTreeMap::new();
+    let mut by_reason: BTreeMap<(bool, Reason), Vec<EventNote>> = BTreeMap::new();
     for note in notes {
-        by_reason.entry(note.reason).or_default().push(note);
+        let reason = (note.reason.is_done(), note.reason);
+        by_reason.entry(reason).or_default().push(note);
     }
-    let mut single = Vec::new();
-    let mut rest: Vec<EventNote> = Vec::new();
+    let mut bounded = Vec::new();
     for (_, notes) in by_reason {
-        if notes.len() + single.len() > MOST_PER_MAPPING {
-            rest.extend(together(&notes));
+        if notes.len() > MOST_OF_A_REASON {
+            bounded.extend(together(&notes));
         } else {
-            single.extend(notes);
+            bounded.extend(notes);
         }
     }
-    single.extend(rest);
-    single
+    bounded
 }
 
 fn together(notes: &[EventNote]) -> Option<EventNote> {
@@ -400,7 +397,7 @@ fn together(notes: &[EventNote]) -> Option<EventNote> {
     };
     let names: Vec<String> = notes.iter().take(10).map(name).collect();
     let more = if notes.len() > names.len() {
-        ", …"
+        " and more"
     } else {
         ""
     };
@@ -422,5 +419,54 @@ fn shorten(note: &mut String) {
     if note.len() > NOTE_BYTES {
         note.truncate(note.floor_char_boundary(NOTE_BYTES - '…'.len_utf8()));
         note.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(name: &str, reason: Reason) -> EventNote {
+        let regarding = Regarding::Mapping {
+            name: name.to_owned(),
+            uid: String::new(),
+        };
+        EventNote {
+            regarding,
+            reason,
+            action: "Reconcile",
+            note: format!("of {name}"),
+        }
+    }
+
+    #[test]
+    fn only_reasons_of_more_than_ten_mappings_are_one_event() {
+        let of = |count: usize, reason: Reason| {
+            (0..count).map(move |number| note(&format!("m{number}"), reason))
+        };
+        let ten = of(10, Reason::AccessGranted);
+        let one = [note("alone", Reason::DuplicatePrincipal)];
+        let shown = bounded(ten.chain(one).collect());
+        assert_eq!(shown.len(), 11);
+        assert!(
+            shown
+                .iter()
+                .all(|it| matches!(it.regarding, Regarding::Mapping { .. }))
+        );
+        assert_eq!(shown[0].note, "of alone", "what needs somebody comes first");
+
+        let eleven = of(11, Reason::AccessGranted);
+        let ten = of(10, Reason::AccessRevoked);
+        let shown = bounded(eleven.chain(ten).collect());
+        assert_eq!(shown.len(), 1 + 10);
+        let together = shown
+            .iter()
+            .find(|it| it.reason == Reason::AccessGranted)
+            .expect("one for all");
+        assert_eq!(together.regarding, Regarding::ConfigMap);
+        assert_eq!(
+            together.note,
+            "11 mappings: m0, m1, m2, m3, m4, m5, m6, m7, m8, m9 and more. For m0: of m0"
+        );
     }
 }

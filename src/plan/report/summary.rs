@@ -1,5 +1,6 @@
 //! What `kubectl get` shows of a mapping, short enough for a terminal of 120 columns.
 
+use crate::access_entry::short_policy;
 use crate::api::v1alpha1::{AccessPolicy, IdentityMappingStatus, MappingSummary, ScopeType};
 use crate::desired::Mapping;
 use crate::plan::report::context::View;
@@ -8,11 +9,11 @@ use crate::principal::{
     without_placeholders,
 };
 
-/// Widths in characters. With them, a name of five characters, and the columns Backend, State and Age, lines have at most 120.
-const PRINCIPAL: usize = 27;
-const USERNAME: usize = 14;
-const GROUPS: usize = 16;
-const POLICIES: usize = 14;
+/// Widths in characters. With them, a name such as `platform-admins`, and the columns Backend, State and Age, lines have at most 120.
+const PRINCIPAL: usize = 23;
+const USERNAME: usize = 12;
+const GROUPS: usize = 12;
+const POLICIES: usize = 12;
 
 /// The short forms for the status that is otherwise complete.
 pub(crate) fn summary(
@@ -70,13 +71,28 @@ fn unresolved(mapping: &Mapping, own: Option<&AccountId>) -> Option<MappingSumma
     })
 }
 
-/// A policy's name without what all of AWS's have: `View`, and `View (ns)` where it holds in namespaces only.
 fn policy(policy: &AccessPolicy) -> String {
-    let name = policy.policy.as_str();
-    let short = name.strip_prefix("AmazonEKS").unwrap_or(name);
-    let short = short.strip_suffix("Policy").unwrap_or(short);
-    match policy.scope.type_ {
-        ScopeType::Cluster => short.to_owned(),
-        ScopeType::Namespace => format!("{short} (ns)"),
+    short_policy(
+        &policy.policy,
+        matches!(policy.scope.type_, ScopeType::Namespace),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// kubectl puts three characters between columns.
+    #[test]
+    fn a_line_of_kubectl_fits_120_columns() {
+        let others = ["platform-admins", "AccessEntry", "Suspended", "2y45d"];
+        let widths = [PRINCIPAL, USERNAME, GROUPS, POLICIES];
+        let all = others.iter().map(|it| it.len()).chain(widths);
+        let gaps = 3 * (others.len() + widths.len() - 1);
+        assert!(all.sum::<usize>() + gaps <= 120);
+        assert!(
+            "sso/AdministratorAccess".len() <= PRINCIPAL,
+            "a set that all have"
+        );
     }
 }

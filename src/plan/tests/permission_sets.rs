@@ -359,7 +359,7 @@ fn a_recreated_role_of_a_set_is_renewed() {
 fn kubectl_gets_short_values_of_a_set_without_a_role() {
     for (account, expected) in [
         ("111122223333", "sso/AdministratorAccess"),
-        ("444455556666", "sso/Admi…atorAccess (…6666)"),
+        ("444455556666", "sso/Adm…rAccess (…6666)"),
     ] {
         let mut simulation = Simulation::in_eks(Mode::Api, "");
         lists(&mut simulation, &[]);

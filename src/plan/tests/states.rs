@@ -74,9 +74,9 @@ fn kubectl_gets_short_values() {
             &short.access_policies
         ],
         [
-            "role/with…ng-indeed (…3333)",
-            "someone…:{{…}}",
-            "first-group +2",
+            "role/wit…indeed (…3333)",
+            "someon…{{…}}",
+            "firs…roup +2",
             "View (ns) +1"
         ]
     );

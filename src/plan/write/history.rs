@@ -71,6 +71,7 @@ fn content(standing: &ConfigMapView) -> NewCopy {
         &standing.data,
         mark.map(String::as_str).unwrap_or_default(),
         &standing.managers,
+        Some(standing.resource_version.as_str()).filter(|version| !version.is_empty()),
     )
 }
 

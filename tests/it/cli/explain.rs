@@ -167,14 +167,15 @@ fn access_lists_every_principal() {
     --- stdout
     Principals with access: arn:aws:eks:eu-west-1:111122223333:cluster/main, mode API_AND_CONFIG_MAP, kube-system/aws-auth
 
-    ADMIN  KIND        PRINCIPAL                          USERNAME                                                          GROUPS           ACCESS POLICIES                         RBAC  UNTIL  SOURCE            MAPPING
-    yes    role        role/terraform                     arn:aws:sts::111122223333:assumed-role/terraform/{{SessionName}}  -                AmazonEKSClusterAdminPolicy             -     -      access entry      -
-    yes    role        sso/PlatformAdmin                  platform:{{SessionName}}                                          system:masters   -                                       -     -      mapRoles line 8   -
-    -      role        role/observability (444455556666)  observability:{{SessionName}}                                     metrics-readers  AmazonEKSViewPolicy(monitoring,team-*)  -     -      access entry      -
-    -      role        role/ci-deployer                   ci-deployer                                                       deployers        -                                       -     -      mapRoles line 13  -
-    -      role, node  role/main-nodes                    system:node:{{EC2PrivateDNSName}}                                 system:nodes     -                                       -     -      access entry      -
-    -      user        user/maria                         maria                                                             developers       -                                       -     -      mapUsers line 1   -
+    ADMIN    KIND        PRINCIPAL                          USERNAME                           GROUPS           ACCESS POLICIES  RBAC  UNTIL  SOURCE            MAPPING
+    yes (1)  role        role/terraform                     (default)                          -                ClusterAdmin     -     -      access entry      -
+    yes      role        sso/PlatformAdmin                  platform:{{SessionName}}           system:masters   -                -     -      mapRoles line 8   -
+    -        role        role/observability (444455556666)  observability:{{SessionName}}      metrics-readers  View (ns)        -     -      access entry      -
+    -        role        role/ci-deployer                   ci-deployer                        deployers        -                -     -      mapRoles line 13  -
+    -        role, node  role/main-nodes                    system:node:{{EC2PrivateDNSName}}  system:nodes     -                -     -      access entry      -
+    -        user        user/maria                         maria                              developers       -                -     -      mapUsers line 1   -
 
+    (1) AmazonEKSClusterAdminPolicy in the whole cluster
     Principals without an account are in 111122223333.
 
     Entries without access:

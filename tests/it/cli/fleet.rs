@@ -179,7 +179,7 @@ async fn tables_of_many_clusters() {
     -o wide also shows KIND.
 
     Not read:
-      old: cluster https://127.0.0.1:1: aws-auth can't be read: ServiceError: client error (Connect): tcp connect error: Connection refused (os error 111)
+      old: aws-auth can't be read: can't connect to https://127.0.0.1:1: connection refused
 
     note: 1 entry without access and the notes of each cluster are in -o json and -o html
     --- stderr
@@ -350,5 +350,32 @@ async fn a_file_names_eks_clusters_and_roles_to_assume() {
     exit code 1
     --- stderr
     error: FOLDER/config/identity-mapper/clusters.yaml: context b: assumeRole: "audit": write the ARN of a role, such as arn:aws:iam::111122223333:role/NAME
+    "#);
+}
+
+/// A cluster is a context, whatever it is called: none is passed over because another has its name.
+#[tokio::test]
+async fn clusters_are_told_apart_by_context() {
+    let cluster = Cluster::with_operator_rights().await;
+    cluster.seed(json!({ "mapRoles": ROLES })).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = kubeconfig(&cluster, folder.path(), &["l", "m"], &[]);
+    let config = folder.path().join("clusters.yaml");
+    let named = format!("--config={}", config.display());
+    let names = async |clusters: &str, contexts: &str| {
+        fs::write(&config, format!("clusters:\n{clusters}\n")).unwrap();
+        let arguments = ["access", "-o=json", "--mode=CONFIG_MAP", &named, contexts];
+        run(&kubeconfig, &arguments).await
+    };
+    let ran = names("- {context: l, name: other}", "--contexts=l,m,l").await;
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let clusters = document["clusters"].as_array().unwrap();
+    let found: Vec<&Value> = clusters.iter().map(|it| &it["cluster"]).collect();
+    assert_eq!(found, ["other", "m"]);
+    let ran = names("- {context: l, name: m}", "--contexts=l,m").await;
+    assert_snapshot!(ran.shown(), @r#"
+    exit code 1
+    --- stderr
+    error: two clusters would be called "m", of the contexts "l" and "m": give one of them another name in the file of --config
     "#);
 }

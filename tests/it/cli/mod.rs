@@ -18,6 +18,7 @@ mod lint_cluster;
 mod lint_entries;
 mod lint_formats;
 mod lint_pipelines;
+mod manual;
 mod migrate_apply;
 mod migrate_plan;
 mod migrate_recovers;
@@ -29,6 +30,7 @@ mod reported_entries;
 mod rights;
 mod rollback;
 mod tables;
+mod verbose;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

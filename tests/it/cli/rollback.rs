@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use insta::assert_snapshot;
+use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{Ran, Run};
@@ -30,6 +31,10 @@ async fn shown(cluster: &Cluster, ran: &Ran) -> String {
             .replace(&text("copy"), &format!("COPY{number:04}"))
             .replace(&format!("{second}Z"), "2026-01-01T00:00:00Z")
             .replace(&format!("{} B", copy["bytes"]), "100 B");
+        if let Some(version) = copy["resourceVersion"].as_str() {
+            let version = Regex::new(&format!(r"\b{version}\b +")).unwrap();
+            shown = version.replace_all(&shown, "VERSION  ").into_owned();
+        }
     }
     shown
 }
@@ -78,12 +83,53 @@ async fn copies_are_listed_shown_and_restored() {
     assert_snapshot!(shown(&cluster, &list).await, @"
     exit code 0
     --- stdout
-    #  COPY      TIME                  ENTRIES  CHANGED THEN  SIZE   WRITTEN BY       NOTE
-    1  COPY0001  2026-01-01T00:00:00Z  4        +0 -1 ~0      100 B  vandal           -
-    2  COPY0002  2026-01-01T00:00:00Z  2        +2 -0 ~0      100 B  identity-mapper  -
-    3  COPY0003  2026-01-01T00:00:00Z  1        +1 -0 ~0      100 B  unknown          before the first write
+    #  COPY      TIME                  ENTRIES  CHANGED THEN  VERSION  SIZE   WRITTEN BY       NOTE
+    1  COPY0001  2026-01-01T00:00:00Z  4        +0 -1 ~0      VERSION  100 B  vandal           -
+    2  COPY0002  2026-01-01T00:00:00Z  2        +2 -0 ~0      VERSION  100 B  identity-mapper  -
+    3  COPY0003  2026-01-01T00:00:00Z  1        +1 -0 ~0      VERSION  100 B  unknown          before the first write
     ");
-    let oldest = copies(&cluster).await.len().to_string();
+    // A copy is of a version of aws-auth, and is shown as a manifest that kubectl takes.
+    let documents = copies(&cluster).await;
+    let versions: Vec<u64> = documents
+        .iter()
+        .map(|copy| copy["resourceVersion"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert!(
+        versions.is_sorted_by(|newer, older| newer > older),
+        "{versions:?}"
+    );
+    let wide = rollback(&cluster, &["list", "-o=wide"]).await;
+    assert!(
+        wide.stdout.contains(" VERSION ") && wide.stdout.contains(&versions[0].to_string()),
+        "{}",
+        wide.stdout
+    );
+    let show = rollback(&cluster, &["show", "1"]).await;
+    assert!(show.stdout.starts_with("# copy "), "{}", show.shown());
+    let manifest: Value = serde_saphyr::from_str(&show.stdout).unwrap();
+    assert_eq!(manifest["metadata"]["name"], "aws-auth");
+    let console = manifest["data"]["mapRoles"].as_str().unwrap();
+    assert!(console.contains(CONSOLE), "{console}");
+    cluster.kubectl_ok(&["apply", "--dry-run=server", "-f=-"], Some(&show.stdout));
+    let name = documents[1]["copy"].as_str().unwrap();
+    let by_name = rollback(&cluster, &["show", name]).await;
+    let by_number = rollback(&cluster, &["show", "2"]).await;
+    assert_eq!((by_name.code, &by_name.stdout), (0, &by_number.stdout));
+    let narrow = Run::new(["rollback", "diff", "2", "--mode=CONFIG_MAP"])
+        .on(&cluster)
+        .env("COLUMNS", "80")
+        .run_aside()
+        .await;
+    let prose = narrow
+        .stdout
+        .lines()
+        .skip_while(|line| !line.starts_with("Not restored"));
+    let prose: Vec<&str> = prose.collect();
+    assert!(
+        prose.len() > 4 && prose.iter().all(|line| line.chars().count() <= 80),
+        "{prose:?}"
+    );
+    let oldest = documents.len().to_string();
     let diff = rollback(&cluster, &["diff", &oldest]).await;
     assert_snapshot!(shown(&cluster, &diff).await, @r#"
     exit code 1

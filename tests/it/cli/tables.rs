@@ -6,6 +6,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use super::Run;
+use crate::support::programs::repository;
 use crate::support::supervise::Scratch;
 
 /// An aws-auth as clusters have it: names of 64 characters, paths, other accounts, an entry of the same role with and without its path.
@@ -215,6 +216,124 @@ fn prose_fits() {
     let prose = prose.join("\n");
     fits(&prose);
     assert!(prose.contains("= note: "), "{prose}");
+}
+
+/// Everything but what people copy.
+fn assert_prose_fits(shown: &str, width: usize) {
+    let copied = [
+        "arn:",
+        "aws ",
+        "kubectl ",
+        "filter ",
+        "eksctl ",
+        "  resource ",
+    ];
+    for line in shown.lines() {
+        let is_copied = copied.iter().any(|it| line.contains(it));
+        assert!(is_copied || line.chars().count() <= width, "{line}");
+    }
+}
+
+/// The examples, of which a plan has changes now and later, mappings that are not ready, and ownership.
+#[test]
+fn plan_fits() {
+    let plan = |width: &str| {
+        let ran = Run::new([
+            "plan",
+            "--aws-auth=tests/examples/aws-auth.yaml",
+            "--access-entries=tests/examples/access-entries.json",
+            "-f=tests/examples/mappings",
+            "--mode=API_AND_CONFIG_MAP",
+        ])
+        .within(&repository())
+        .env("COLUMNS", width)
+        .run();
+        assert_eq!(ran.stderr, "");
+        ran.stdout
+    };
+    let narrow = plan("80");
+    assert_prose_fits(&narrow, 80);
+    assert_snapshot!(narrow, @r#"
+    Source: files (arn:aws:eks:eu-west-1:111122223333:cluster/main, mode
+      API_AND_CONFIG_MAP, aws-auth from tests/examples/aws-auth.yaml, 3 access
+      entries, 4 mappings).
+
+    --- aws-auth mapUsers (current)
+    +++ aws-auth mapUsers (planned)
+    @@ -1,4 +1,5 @@
+    -- userarn: arn:aws:iam::111122223333:user/people/maria
+    -  username: maria
+    +- userarn: "arn:aws:iam::111122223333:user/people/maria"
+    +  username: "maria"
+       groups:
+    -  - developers
+    +  - "developers"
+    +  - "on-call"
+
+    ownership in aws-auth
+    ~ mapRoles line 13, arn:aws:iam::111122223333:role/ci-deployer: adopted, text
+        unchanged (mapping ci-deployer)
+
+    access entries
+    + create       arn:aws:iam::111122223333:role/teams/data/data-reader: type
+        STANDARD, username "data-reader", group data-readers (mapping data-reader)
+    + create       arn:aws:iam::444455556666:role/developers: type STANDARD,
+        username "developer:{{SessionName}}", group developers (mapping developers)
+
+    Plan: aws-auth 1 to change, 1 to adopt; access entries 2 to create.
+    "#);
+    let middle = plan("120");
+    assert_prose_fits(&middle, 120);
+    assert_snapshot!(middle, @r#"
+    Source: files (arn:aws:eks:eu-west-1:111122223333:cluster/main, mode API_AND_CONFIG_MAP, aws-auth from
+      tests/examples/aws-auth.yaml, 3 access entries, 4 mappings).
+
+    --- aws-auth mapUsers (current)
+    +++ aws-auth mapUsers (planned)
+    @@ -1,4 +1,5 @@
+    -- userarn: arn:aws:iam::111122223333:user/people/maria
+    -  username: maria
+    +- userarn: "arn:aws:iam::111122223333:user/people/maria"
+    +  username: "maria"
+       groups:
+    -  - developers
+    +  - "developers"
+    +  - "on-call"
+
+    ownership in aws-auth
+    ~ mapRoles line 13, arn:aws:iam::111122223333:role/ci-deployer: adopted, text unchanged (mapping ci-deployer)
+
+    access entries
+    + create       arn:aws:iam::111122223333:role/teams/data/data-reader: type STANDARD, username "data-reader", group
+        data-readers (mapping data-reader)
+    + create       arn:aws:iam::444455556666:role/developers: type STANDARD, username "developer:{{SessionName}}", group
+        developers (mapping developers)
+
+    Plan: aws-auth 1 to change, 1 to adopt; access entries 2 to create.
+    "#);
+}
+
+/// The head and what follows the table; the table itself has a test of its own.
+#[test]
+fn migrate_plan_prose_fits() {
+    for (width, columns) in [("80", 80), ("120", 120)] {
+        let ran = Run::new([
+            "migrate",
+            "plan",
+            "--aws-auth=tests/examples/aws-auth.yaml",
+            "--access-entries=tests/examples/access-entries.json",
+            "-f=tests/examples/mappings",
+            "--mode=API_AND_CONFIG_MAP",
+        ])
+        .within(&repository())
+        .env("COLUMNS", width)
+        .run();
+        assert_prose_fits(&ran.stdout, columns);
+        if columns == 80 {
+            let head = ran.stdout.split("\n\n").next().unwrap().to_owned();
+            assert_snapshot!(head, @"");
+        }
+    }
 }
 
 /// Who moves stays readable at 80 columns, and the rest is in `-o wide`.

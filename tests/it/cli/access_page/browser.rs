@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
@@ -147,6 +149,19 @@ impl Browser {
             json!({"cmd": command, "params": params}),
         )
         .await;
+    }
+
+    /// The page as a PDF, on the paper that the page asks for.
+    pub(super) async fn pdf(&self) -> Vec<u8> {
+        let params = json!({"preferCSSPageSize": true, "printBackground": true});
+        let printed = self
+            .ask(
+                "goog/cdp/execute",
+                json!({"cmd": "Page.printToPDF", "params": params}),
+            )
+            .await;
+        let data = printed["data"].as_str().expect("a PDF");
+        BASE64_STANDARD.decode(data).expect("base64")
     }
 
     async fn element(&self, selector: &str) -> String {
