@@ -132,6 +132,8 @@ impl ColumnLayout {
             )
         } else if line.column >= dash + 2 {
             (0, line.column)
+        } else if self.fields_are_indented(start, end, dash) {
+            (0, dash + 2)
         } else {
             (
                 (dash + 2).cast_signed() - line.column.cast_signed(),
@@ -199,6 +201,13 @@ impl ColumnLayout {
             }
         }
         self.wrong(&wrong);
+    }
+
+    /// Whether the fields below a line without its dash start where they belong.
+    fn fields_are_indented(&self, start: usize, end: usize, dash: usize) -> bool {
+        let mut fields = self.lines[start + 1..end].iter();
+        let first = fields.find(|line| line.role == LineRole::Field && !line.inserted);
+        first.is_some_and(|line| line.column == dash + 2 && line.column > self.lines[start].column)
     }
 
     /// The column of the items of a list: where most of them start, if that is deep enough.

@@ -3,6 +3,7 @@
 mod cases;
 mod faults;
 mod fixes;
+mod kinds;
 mod managed;
 mod reports;
 mod variants;
