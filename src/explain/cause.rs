@@ -249,7 +249,7 @@ impl Explainer<'_> {
         })
     }
 
-    /// A key of aws-auth that is spelled otherwise than the authenticator reads it.
+    /// A key of aws-auth that is a slip of one that the authenticator reads.
     fn key_case(&self, caller: &Caller) -> Vec<LikelyCause> {
         let data = self.scene.data.into_iter().flatten();
         let odd = data.filter_map(|(key, text)| {

@@ -1,10 +1,19 @@
 //! What is wrong with a username or group by itself.
 
 use super::code::Code;
-use super::names::is_meant_for_nodes;
 use crate::aws_auth::diagnosis::{PLACEHOLDERS, unfilled};
 use crate::principal::{IdentityError, RESERVED_PREFIX, Username};
 use crate::yaml::almost;
+
+/// Whether a username is meant to be a node's, however it is spelled.
+pub(super) fn is_meant_for_nodes(username: &str) -> bool {
+    let plain = username.to_ascii_lowercase();
+    let plain: String = plain
+        .chars()
+        .filter(|c| !c.is_whitespace() && *c != '<')
+        .collect();
+    plain.starts_with("system:node") || plain.contains("ec2privatedns")
+}
 
 /// Whether a name ends or begins where a placeholder belongs, as it does once a tool has taken `{{…}}` for its own.
 fn is_cut(name: &str) -> bool {

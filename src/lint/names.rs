@@ -2,7 +2,9 @@
 
 use super::code::Code;
 use super::finding::LintFinding;
-use super::name_checks::{blanks, cut, in_angle_brackets, not_filled_in, placeholders, reserved};
+use super::name_checks::{
+    blanks, cut, in_angle_brackets, is_meant_for_nodes, not_filled_in, placeholders, reserved,
+};
 use crate::effective::MASTERS;
 use crate::principal::{Group, Placeholder, RESERVED_PREFIX, Username};
 use crate::yaml::almost;
@@ -76,16 +78,6 @@ fn is_kubelet(username: &str) -> bool {
         || username
             .strip_prefix(NODE_USERNAME)
             .is_some_and(|name| name.len() <= 253 && name.split('.').all(is_label))
-}
-
-/// Whether a username is meant to be a node's, however it is spelled.
-pub(super) fn is_meant_for_nodes(username: &str) -> bool {
-    let plain = username.to_ascii_lowercase();
-    let plain: String = plain
-        .chars()
-        .filter(|c| !c.is_whitespace() && *c != '<')
-        .collect();
-    plain.starts_with("system:node") || plain.contains("ec2privatedns")
 }
 
 /// The well-known group that a name is a slip of.

@@ -457,8 +457,7 @@ impl Judge<'_> {
                 } else {
                     PlannedOutcome::Differs
                 };
-                let now = verdict.now.as_ref();
-                let broken = now.zip(standing.known());
+                let broken = verdict.now.as_ref().zip(standing.known());
                 let broken = broken.and_then(|(now, entry)| {
                     broken_nodes(&now.username, &now.groups, entry, &self.view.cluster)
                 });

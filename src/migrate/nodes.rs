@@ -1,6 +1,7 @@
 //! Why an entry of nodes can't be handed over as it is.
 
 use crate::access_entry::{NodeTwin, node_twin};
+use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::Meaning;
 use crate::effective::is_node;
 use crate::observed::Bindings;
@@ -25,6 +26,15 @@ pub(super) fn which_nodes(meaning: &Meaning, bindings: &Bindings) -> Option<Stri
                 and adoption: Always. The types are HybridLinux, FargateLinux, HyperPodLinux, or EC2 for EKS Auto Mode and nodes \
                 named after their instance. A type that names nodes differently, such as EC2Linux, would lock them out"
         )),
+        NodeTwin::MoreGroups(EntryType::EC2Linux, more)
+            if more.iter().eq(["system:node-proxier"]) =>
+        {
+            Some(
+                "system:node-proxier is a group of Fargate, and the username is that of EC2 nodes: if the role is for Fargate, write \
+                    username: \"system:node:{{SessionName}}\" in aws-auth; if it is for EC2 nodes, remove the group"
+                    .to_owned(),
+            )
+        }
         NodeTwin::MoreGroups(type_, more) => {
             let more: Vec<String> = more.into_iter().collect();
             Some(format!(

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_json::Value as Json;
 
 use super::defect::DefectKind;
+use super::flow::nesting;
 use super::letters::as_seen;
 use super::template::{TemplateSyntax, template};
 use super::{characters, in_line};
@@ -83,6 +84,9 @@ pub(crate) fn unreadable(text: &str, at: usize, kind: Option<FaultKind>) -> Vec<
             line.start + from..line.end,
         )];
     }
+    if let Some((bracket, span)) = open_bracket(text, &lines, at) {
+        return vec![defect(DefectKind::BracketNotClosed { bracket }, span)];
+    }
     let rest = lines.rest(at).trim_end();
     kind.map(|kind| ManifestDefect {
         cause: ProblemCause::Yaml(kind),
@@ -90,6 +94,29 @@ pub(crate) fn unreadable(text: &str, at: usize, kind: Option<FaultKind>) -> Vec<
     })
     .into_iter()
     .collect()
+}
+
+/// A list or mapping in brackets goes over so many lines at most.
+const BRACKET_LINES: usize = 20;
+
+/// A bracket that opens before a fault and is still open there.
+fn open_bracket(text: &str, lines: &Lines<'_>, at: usize) -> Option<(char, Range<usize>)> {
+    let fault = lines.number(at.min(text.len()));
+    (fault.saturating_sub(BRACKET_LINES)..=fault)
+        .rev()
+        .find_map(|number| {
+            let line = lines.line(number);
+            let written = text[line.clone()].trim_end();
+            let (key, value) = written.split_once(": ")?;
+            let value = value.trim_start();
+            let bracket = value.chars().next().filter(|c| matches!(c, '[' | '{'))?;
+            let start = line.start + written.len() - value.len();
+            let is_open = start < at
+                && !key.contains('#')
+                && !value.starts_with("{{")
+                && nesting(&text[start..at]) > 0;
+            is_open.then(|| (bracket, start..start + value.len()))
+        })
 }
 
 /// A manifest, or what `kubectl describe` prints, in one line.

@@ -525,18 +525,18 @@ fn mappings_and_their_codes() {
         (
             format!(
                 "{}---\n{}",
-                mapping("a", role),
-                mapping("b", &role.replace("team/a", "A"))
+                mapping("a", &format!("{role}groups: [g]")),
+                mapping("b", &format!("{}groups: [g]", role.replace("team/a", "A")))
             ),
             &[SamePrincipal],
         ),
         (
             format!("{}---\n{}", mapping("a", set), mapping("b", set)),
-            &[SamePrincipal],
+            &[NoGroups, NoGroups, SamePrincipal],
         ),
         (
             format!("{}---\n{}", mapping("a", role), mapping("b", user)),
-            &[],
+            &[NoGroups, NoGroups],
         ),
     ];
     all_end_in(&cases);

@@ -1,6 +1,7 @@
 //! Texts and the codes that they end in; ordinary ones, which end in none; and the laws of `--fix`.
 
 mod cases;
+mod elsewhere;
 mod faults;
 mod fixes;
 mod kinds;
