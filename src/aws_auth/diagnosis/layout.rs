@@ -191,7 +191,8 @@ impl ColumnLayout {
             self.columns[number] = expected;
             shifted = expected.cast_signed() - line.column.cast_signed();
             let is_moved_with_groups = follows_inserted && line.role == LineRole::Item;
-            if expected != moved(line.column) && !line.inserted && !is_moved_with_groups {
+            let is_moved = expected != moved(line.column) && shifted != 0;
+            if is_moved && !line.inserted && !is_moved_with_groups {
                 let what = if line.role == LineRole::Item {
                     "a group"
                 } else {

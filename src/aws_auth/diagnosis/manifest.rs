@@ -102,6 +102,8 @@ const BRACKET_LINES: usize = 20;
 /// A bracket that opens before a fault and is still open there.
 fn open_bracket(text: &str, lines: &Lines<'_>, at: usize) -> Option<(char, Range<usize>)> {
     let fault = lines.number(at.min(text.len()));
+    // Of the line of the fault itself, what is before it.
+    let begins = lines.line(fault).start;
     (fault.saturating_sub(BRACKET_LINES)..=fault)
         .rev()
         .find_map(|number| {
@@ -111,10 +113,11 @@ fn open_bracket(text: &str, lines: &Lines<'_>, at: usize) -> Option<(char, Range
             let value = value.trim_start();
             let bracket = value.chars().next().filter(|c| matches!(c, '[' | '{'))?;
             let start = line.start + written.len() - value.len();
-            let is_open = start < at
+            let until = if number == fault { at } else { begins };
+            let is_open = start < until
                 && !key.contains('#')
                 && !value.starts_with("{{")
-                && nesting(&text[start..at]) > 0;
+                && nesting(&text[start..until]) > 0;
             is_open.then(|| (bracket, start..start + value.len()))
         })
 }
@@ -170,7 +173,9 @@ pub(crate) fn unknown_fields(value: &Json) -> Vec<(String, DefectKind)> {
         // `beside` reports those that belong below another field.
         let is_beside = matches!(field.as_str(), "name" | "namespace")
             || Section::ALL.iter().any(|section| section.key() == field);
-        if is_beside || KNOWN.contains(&field.as_str()) {
+        // A directive of a patch of kustomize.
+        let is_directive = field.starts_with('$');
+        if is_beside || is_directive || KNOWN.contains(&field.as_str()) {
             continue;
         }
         let plain = as_seen(field);
