@@ -11,6 +11,44 @@ use super::{AccessEntry, Association, Kind, Scope};
 use crate::access_entry::EksCluster;
 use crate::time::Timestamp;
 
+/// What writes the file.
+const LOOP: &str = "         for arn in $(aws eks list-access-entries --cluster-name CLUSTER --query accessEntries --output text); do
+           aws eks describe-access-entry --cluster-name CLUSTER --principal-arn \"$arn\" --output json
+           aws eks list-associated-access-policies --cluster-name CLUSTER --principal-arn \"$arn\" --output json
+         done >access-entries.json";
+
+/// What a file without JSON is.
+fn other_format(text: &str) -> Option<AnswersError> {
+    let text = text.trim();
+    if let Some(at) = text.find("An error occurred (") {
+        let message = text[at..].lines().next().unwrap_or_default();
+        let message = message.trim_end_matches('.').to_owned();
+        return Some(AnswersError::CliError { message });
+    }
+    let fields = [
+        "accessEntry:",
+        "accessEntries:",
+        "associatedAccessPolicies:",
+    ];
+    let is_yaml = text
+        .lines()
+        .any(|line| fields.iter().any(|field| line.starts_with(field)));
+    let words = [
+        "ACCESSENTRY\t",
+        "ACCESSENTRIES",
+        "ASSOCIATEDACCESSPOLICIES\t",
+        "arn:",
+    ];
+    let is_text = words.iter().any(|word| text.starts_with(word));
+    let found = match (is_yaml, is_text, text.starts_with("----")) {
+        (true, ..) => "YAML of the AWS CLI",
+        (false, true, _) => "text of the AWS CLI",
+        (false, false, true) => "a table of the AWS CLI",
+        (false, false, false) => return None,
+    };
+    Some(AnswersError::OtherFormat { found })
+}
+
 /// Why a file holds no access entries that can be relied upon.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswersError {
@@ -24,6 +62,20 @@ pub enum AnswersError {
         /// 1-based column.
         column: usize,
         /// What is wrong.
+        message: String,
+    },
+    /// Output of the AWS CLI in another format than JSON.
+    #[error("this is {found}: add --output json. Create the file with:\n{LOOP}")]
+    OtherFormat {
+        /// The format.
+        found: &'static str,
+    },
+    /// An error that the AWS CLI printed.
+    #[error(
+        "this is an error of the AWS CLI and not its output: {message}. Once it is resolved, create the file with:\n{LOOP}"
+    )]
+    CliError {
+        /// What it printed.
         message: String,
     },
     /// Nothing at all, as a command that failed leaves it.
@@ -51,11 +103,7 @@ pub enum AnswersError {
     },
     /// The answer of `aws eks list-access-entries`, which holds no entries but their principals.
     #[error(
-        "document {number} is output of `aws eks list-access-entries`, which contains only the principals. Create the file with:
-         for arn in $(aws eks list-access-entries --cluster-name CLUSTER --query accessEntries --output text); do
-           aws eks describe-access-entry --cluster-name CLUSTER --principal-arn \"$arn\" --output json
-           aws eks list-associated-access-policies --cluster-name CLUSTER --principal-arn \"$arn\" --output json
-         done >access-entries.json"
+        "document {number} is output of `aws eks list-access-entries`, which contains only the principals. Create the file with:\n{LOOP}"
     )]
     OnlyPrincipals {
         /// Counted from 1.
@@ -191,6 +239,9 @@ pub fn read_answers(text: &str) -> Result<Answers, AnswersError> {
             break;
         };
         let document = document.map_err(|error| {
+            if let Some(other) = other_format(text) {
+                return other;
+            }
             let message = error.to_string();
             let what = message.rsplit_once(" at line ").map(|(what, _)| what);
             AnswersError::Syntax {

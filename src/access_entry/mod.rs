@@ -35,6 +35,7 @@ pub use desired::{
 pub use entries::{Absence, Entries, EntryState};
 pub use entry::{AccessEntry, Association, Kind, Scope};
 pub use in_flight::{InFlight, LAG, Sent};
+pub(crate) use node::broken_nodes;
 pub use node::{NodeDefaults, NodeTwin, gives_the_same_nodes, node_defaults, node_twin};
 pub(crate) use policy_rules::{PolicyRequest, PolicyTable, is_service_policy};
 pub use possible::Possible;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::cluster::EksCluster;
+use super::entry::{AccessEntry, Kind};
 use crate::api::v1alpha1::EntryType;
 
 /// Nodes that are named after their private DNS name.
@@ -96,4 +98,37 @@ pub fn node_twin(username: &str, groups: &BTreeSet<String>) -> NodeTwin {
     } else {
         NodeTwin::MoreGroups(type_, more)
     }
+}
+
+/// Why nodes can't work: their access entry is of another type than theirs, and wins whatever aws-auth gives them.
+pub(crate) fn broken_nodes<'g>(
+    username: &str,
+    groups: impl IntoIterator<Item = &'g String>,
+    entry: &AccessEntry,
+    cluster: &EksCluster,
+) -> Option<String> {
+    let NodeTwin::Type(type_) = node_twin(username, &groups.into_iter().cloned().collect()) else {
+        return None;
+    };
+    let needs = node_defaults(type_)?;
+    if needs.username == entry.username
+        && needs
+            .groups
+            .iter()
+            .all(|group| entry.groups.contains(*group))
+    {
+        return None;
+    }
+    let on = format!(
+        "{} --principal-arn {}",
+        cluster.cli_flags(),
+        entry.principal_arn
+    );
+    let type_ = Kind::Known(type_);
+    Some(format!(
+        "these nodes can't work: their access entry has type {}, which wins over aws-auth, and they need one of type {type_}. EKS can't \
+            change a type, so delete the entry and create it again: `aws eks delete-access-entry {on}`, then `aws eks \
+            create-access-entry {on} --type {type_}`",
+        entry.kind
+    ))
 }

@@ -112,7 +112,12 @@ impl PolicyTable {
             return None;
         }
         let written = plain(policy);
-        let distance = |known: &&str| strsim::osa_distance(&plain(known), &written);
+        let whole = policy.to_ascii_lowercase();
+        // A slip can be in what all names have in common.
+        let distance = |known: &&str| {
+            let by_name = strsim::osa_distance(&plain(known), &written);
+            by_name.min(strsim::osa_distance(&known.to_ascii_lowercase(), &whole))
+        };
         let nearest = self.names().min_by_key(distance)?;
         (distance(&nearest) <= 1).then_some(nearest)
     }

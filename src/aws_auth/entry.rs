@@ -5,8 +5,9 @@
 //! an error, but decoding goes on. `null` leaves a string as it is and clears a list.
 
 use super::decode::{Data, Value, text};
+use super::diagnosis::as_seen;
 use super::{ProblemCause, Section};
-use crate::yaml::NodeId;
+use crate::yaml::{NodeId, almost};
 
 /// What became of one list item.
 pub(super) struct Decoded {
@@ -95,8 +96,24 @@ struct EntryDecoder {
     sso_node: Option<NodeId>,
     /// The ARN field of the other list.
     other_arn: Option<&'static str>,
+    /// A slip of the ARN's field.
+    misspelled_arn: Option<String>,
+    /// Further fields of other names, each with the one that is meant.
+    also: Vec<(String, &'static str)>,
     mistyped: Vec<Mistyped>,
     fields: Fields,
+}
+
+/// The field that another name is a slip of, or that other tools call so.
+fn meant(name: &str) -> Option<&'static str> {
+    let is = |known: &str, others: &[&str]| almost(name, known) || others.contains(&name);
+    if is("username", &["user", "name"]) {
+        Some("username")
+    } else if is("groups", &["kubernetesgroups"]) {
+        Some("groups")
+    } else {
+        None
+    }
 }
 
 /// Decodes and validates one list item.
@@ -110,6 +127,8 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
         sso: None,
         sso_node: None,
         other_arn: None,
+        misspelled_arn: None,
+        also: Vec::new(),
         mistyped: Vec::new(),
         fields: Fields::default(),
     };
@@ -174,6 +193,11 @@ impl EntryDecoder {
                 name => {
                     let other = OTHER_ARN_FIELDS.into_iter().find(|other| *other == name);
                     self.other_arn = self.other_arn.or(other);
+                    if other.is_none() && almost(&as_seen(name), arn_field) {
+                        self.misspelled_arn.get_or_insert_with(|| name.to_owned());
+                    }
+                    self.also
+                        .extend(meant(name).map(|meant| (name.to_owned(), meant)));
                     self.fields.unknown.push(*key);
                 }
             }
@@ -222,7 +246,16 @@ impl EntryDecoder {
                 if let Some(mistyped) = cause_of(field) {
                     at(mistyped.node, mistyped.cause.clone())
                 } else {
-                    at(item.node, ProblemCause::NoArn { field, other })
+                    let also = self.also.clone();
+                    let cause = match (&self.misspelled_arn, other) {
+                        (Some(written), None) => ProblemCause::MisspelledArn {
+                            field,
+                            written: written.clone(),
+                            also,
+                        },
+                        (_, other) => ProblemCause::NoArn { field, other, also },
+                    };
+                    at(item.node, cause)
                 }
             }
             (Some(_), false) => at(sso_node, ProblemCause::RolearnAndSso),

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::diagnosis::{GET, ManifestDefect, is_describe_output, unreadable};
+use super::diagnosis::{
+    GET, ManifestDefect, copied_along, is_describe_output, unknown_fields, unreadable,
+};
 use super::{DefectKind, ProblemCause, Section, ValueType};
 use crate::manifest::{Manifest, ManifestFault, read};
 use crate::yaml::Lines;
@@ -116,6 +118,11 @@ pub struct AwsAuthText {
 /// value of one key. A manifest without a namespace is applied where kubectl's context says.
 pub fn read_aws_auth(text: &str, meant: (&str, &str)) -> Result<AwsAuthText, ManifestError> {
     let lines = Lines::new(text);
+    if holds_manifest(text)
+        && let Some(ManifestDefect { cause, span }) = copied_along(text).into_iter().next()
+    {
+        return Err(at(&lines, span.start, &cause));
+    }
     let documents = read(text);
     let has_kind = |manifest: &Manifest| manifest.text("/kind").is_some();
     let is_manifest = text.lines().any(|line| line.starts_with("kind:"))
@@ -248,6 +255,9 @@ pub(crate) fn bare_sections(text: &str) -> Vec<Section> {
         let key = line.trim_start().split(':').next().unwrap_or_default();
         Section::ALL.iter().any(|section| section.key() == key)
     };
+    if holds_manifest(text) {
+        return Vec::new();
+    }
     let lower = text.to_ascii_lowercase();
     let has_field = |field: &str| {
         lower.lines().any(|line| {
@@ -276,6 +286,20 @@ pub(crate) fn bare_sections(text: &str) -> Vec<Section> {
     found.map(|(section, _)| section).collect()
 }
 
+/// Whether a text holds the first lines of a manifest, also behind what was copied along.
+pub(crate) fn holds_manifest(text: &str) -> bool {
+    text.lines().any(|line| {
+        let content = line.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+        let is_start = |start: &str| {
+            content
+                .get(..start.len())
+                .is_some_and(|it| it.eq_ignore_ascii_case(start))
+        };
+        !line.trim_start().starts_with('#')
+            && (is_start("apiVersion:") || is_start("kind: ConfigMap"))
+    })
+}
+
 /// Whether kubectl and EKS take a manifest for aws-auth.
 fn check(manifest: &Manifest, lines: &Lines<'_>) -> Result<(), ManifestError> {
     if !manifest.value.is_object() {
@@ -292,6 +316,12 @@ fn check(manifest: &Manifest, lines: &Lines<'_>) -> Result<(), ManifestError> {
                 });
             }
         },
+        "" if misspelled_kind(&manifest.value) => {
+            let found = unknown_fields(&manifest.value).into_iter().next();
+            let (field, kind) = found.expect("a misspelled field is unknown");
+            let start = manifest.key_span(&field).start;
+            return Err(at(lines, start, &ProblemCause::Defect(kind)));
+        }
         "" => {
             let mut sections = Section::ALL.iter();
             let found = if sections.any(|it| manifest.value.get(it.key()).is_some()) {
@@ -311,12 +341,12 @@ fn check(manifest: &Manifest, lines: &Lines<'_>) -> Result<(), ManifestError> {
     }
     let keys = beside(&manifest.value);
     if let Some(key) = keys.first() {
-        let start = manifest
-            .places
-            .get(*key)
-            .and_then(|place| place.key.as_ref());
-        let start = start.map_or(manifest.span.start, |key| key.start);
+        let start = manifest.key_span(key).start;
         let kind = DefectKind::KeysNotIndented { keys: keys.clone() };
+        return Err(at(lines, start, &ProblemCause::Defect(kind)));
+    }
+    if let Some((field, kind)) = unknown_fields(&manifest.value).into_iter().next() {
+        let start = manifest.key_span(&field).start;
         return Err(at(lines, start, &ProblemCause::Defect(kind)));
     }
     if let Some((field, span)) = manifest.repeated.first() {
@@ -326,6 +356,15 @@ fn check(manifest: &Manifest, lines: &Lines<'_>) -> Result<(), ManifestError> {
         });
     }
     Ok(())
+}
+
+/// Whether a manifest has no kind because that is misspelled: Kubernetes compares names of fields with regard to case.
+pub(crate) fn misspelled_kind(value: &Json) -> bool {
+    let fields = value.as_object();
+    fields.is_some_and(|fields| {
+        let is_slip = |key: &String| key != "kind" && key.eq_ignore_ascii_case("kind");
+        !fields.contains_key("kind") && fields.keys().any(is_slip)
+    })
 }
 
 /// Fields that stand at the top of a ConfigMap and belong below `metadata` or `data`.

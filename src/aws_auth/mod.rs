@@ -34,7 +34,7 @@ pub use edit::{EditError, EntryEdit, NewEntry, edit};
 pub use index::{Index, Rank};
 pub use lookup::{Lookup, fold_arn};
 pub use manifest::{AwsAuthText, ManifestError, read_aws_auth};
-pub(crate) use manifest::{bare_sections, beside};
+pub(crate) use manifest::{bare_sections, beside, holds_manifest, misspelled_kind};
 pub use problem::{Problem, ProblemKind};
 pub(crate) use problem::{ProblemCause, ProblemDetail, ValueType};
 

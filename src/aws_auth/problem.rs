@@ -129,6 +129,14 @@ pub(crate) enum ProblemCause {
         field: &'static str,
         /// The ARN field of the other list, where the entry has that one.
         other: Option<&'static str>,
+        /// Further fields of other names, each with the one that is meant.
+        also: Vec<(String, &'static str)>,
+    },
+    /// A slip in the name of the ARN's field.
+    MisspelledArn {
+        field: &'static str,
+        written: String,
+        also: Vec<(String, &'static str)>,
     },
     RolearnAndSso,
     InvalidSsoField {
@@ -153,10 +161,16 @@ impl ProblemCause {
             Self::NoList => "a value that is no list".to_owned(),
             Self::EmptyItem { .. } => "an empty item".to_owned(),
             Self::NotAnEntry { found, .. } => format!("{found} instead of an entry"),
-            Self::NoArn { field, other: None } => format!("the entry has no `{field}`"),
+            Self::NoArn {
+                field, other: None, ..
+            } => format!("the entry has no `{field}`"),
+            Self::MisspelledArn { field, written, .. } => {
+                format!("the entry has `{written}`, not `{field}`")
+            }
             Self::NoArn {
                 field,
                 other: Some(other),
+                ..
             } => format!("the entry has `{other}`, not `{field}`"),
             Self::RolearnAndSso => "an entry with both `rolearn` and `sso`".to_owned(),
             Self::InvalidSsoField { field } => {
@@ -190,8 +204,10 @@ impl ProblemCause {
             Self::NotAnEntry { field, .. } => {
                 format!("write `{field}:`, `username:` and `groups:`")
             }
-            Self::NoArn { other: None, .. } => {
-                "give it one, or remove the entry".to_owned()
+            Self::NoArn {
+                field, other: None, ..
+            } => {
+                format!("write `{field}:` with the ARN that the entry is for")
             }
             Self::NoArn {
                 other: Some("grouparn"),
@@ -208,9 +224,13 @@ impl ProblemCause {
             Self::NoArn {
                 field,
                 other: Some(other),
-            } if !matches!(*other, "rolearn" | "userarn") => {
-                format!("write `{field}` instead of `{other}`")
-            }
+                also,
+            } if !matches!(*other, "rolearn" | "userarn") => renamed(field, other, also),
+            Self::MisspelledArn {
+                field,
+                written,
+                also,
+            } => renamed(field, written, also),
             Self::NoArn {
                 field: "rolearn", ..
             } => "write `rolearn`, if it is the ARN of a role; move the entry to mapUsers, if it is a user's".to_owned(),
@@ -228,6 +248,11 @@ impl ProblemCause {
                 is_item: false,
                 ..
             } => "write a list, each item as `- \"group\"`".to_owned(),
+            Self::Mistyped {
+                field: "rolearn" | "userarn",
+                found: ValueType::List,
+                ..
+            } => "write one entry for each ARN, with the same username and groups".to_owned(),
             Self::Mistyped { field: "sso", .. } => {
                 "write `rolearn` with the ARN of the role instead".to_owned()
             }
@@ -235,6 +260,17 @@ impl ProblemCause {
             Self::NotAnAccount => "write `- \"111122223333\"`".to_owned(),
         }
     }
+}
+
+/// All fields that have to be renamed.
+fn renamed(field: &str, written: &str, also: &[(String, &'static str)]) -> String {
+    let others = also
+        .iter()
+        .map(|(written, meant)| format!(", `{meant}` instead of `{written}`"));
+    format!(
+        "write `{field}` instead of `{written}`{}",
+        others.collect::<String>()
+    )
 }
 
 impl fmt::Display for ProblemCause {

@@ -15,13 +15,13 @@ use super::output::{self, visible};
 use super::quietly;
 use super::rights::{ReadingCommand, with_missing};
 use super::table::{Cell, Column, Table, TableArgs, TableFormat, TableLayout};
-use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section};
+use crate::aws_auth::{Document, Entry, Problem, ProblemCause, ProblemKind, Section};
 use crate::cluster::Cluster;
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::{AwsState, Bindings, ConfigMapName};
 use crate::ownership::Marked;
 use crate::principal::{Arn, Key, Partition};
-use crate::yaml::Lines;
+use crate::yaml::{Lines, almost};
 
 /// A cluster accepts callers of its own partition only, so of entries of several partitions some never match.
 struct Partitions(BTreeSet<Partition>);
@@ -216,7 +216,7 @@ impl Effective {
             }
         };
         output::print(&printed)?;
-        let wrong = problems(&document).any(|problem| severity(problem.kind) == Severity::Error);
+        let wrong = problems(&document).any(|problem| severity(problem) == Severity::Error);
         Ok(if wrong {
             ExitCode::FAILURE
         } else {
@@ -255,7 +255,7 @@ fn unread(data: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
 fn note(key: &str) -> String {
     let near = Section::ALL
         .iter()
-        .find(|section| section.key().eq_ignore_ascii_case(key));
+        .find(|section| almost(key, section.key()));
     let what = match near {
         Some(section) => format!("write {section}"),
         None => "it has no effect".to_owned(),
@@ -403,10 +403,13 @@ fn diagnostics<'d>(document: &Document, source: impl Fn(Section) -> &'d str) -> 
     shown
 }
 
-const fn severity(kind: ProblemKind) -> Severity {
-    match kind {
-        ProblemKind::SectionDropped | ProblemKind::Misread => Severity::Error,
-        ProblemKind::EntryDropped | ProblemKind::FieldEmptied => Severity::Warning,
+/// Lines that are read as a part of something else are an error, whatever becomes of them.
+const fn severity(problem: &Problem) -> Severity {
+    match (problem.kind, &problem.detail.cause) {
+        (ProblemKind::SectionDropped | ProblemKind::Misread, _) | (_, ProblemCause::Defect(_)) => {
+            Severity::Error
+        }
+        (ProblemKind::EntryDropped | ProblemKind::FieldEmptied, _) => Severity::Warning,
     }
 }
 
@@ -420,7 +423,7 @@ fn diagnostic(problem: &Problem, source: &str, lines: &Lines<'_>) -> String {
         ProblemKind::Misread => "the authenticator reads these lines differently".to_owned(),
     };
     let shown = Shown {
-        severity: severity(problem.kind),
+        severity: severity(problem),
         code: "",
         title: &problem.message,
         origin: problem.section.key(),

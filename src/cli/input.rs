@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::diagnostic::{Below, Severity, Shown, render};
 use super::{files, output};
+use crate::aws_auth::diagnosis::GET;
 use crate::aws_auth::{AwsAuthText, Section, read_aws_auth};
 use crate::lint::{UnrenderedTemplate, unrendered};
 use crate::manifest::{Complaint, Mappings, Source, mappings};
@@ -59,6 +60,11 @@ pub(crate) fn source(path: &Path) -> Result<Source> {
     } else {
         files::shown(path)
     };
+    if path.extension().is_some_and(|it| it == "tf" || it == "hcl") {
+        bail!(
+            "{name} is Terraform code, and not a manifest: check what it applies, as `{GET}` prints it"
+        );
+    }
     let mut bytes = Vec::new();
     let read = if stdin {
         std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
@@ -66,8 +72,18 @@ pub(crate) fn source(path: &Path) -> Result<Source> {
         fs::read(path).map(|found| bytes = found)
     };
     read.with_context(|| format!("cannot read {name}"))?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
+    let text = text_of(bytes, &name)?;
     Ok(Source { name, text })
+}
+
+/// What PowerShell and Notepad write by default is not UTF-8, which kubectl needs as we do.
+fn text_of(bytes: Vec<u8>, name: &str) -> Result<String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        bail!(
+            "{name} is UTF-16, which kubectl can't read: save it as UTF-8 (in PowerShell `kubectl … | Out-File -Encoding utf8 FILE`)"
+        );
+    }
+    String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))
 }
 
 /// aws-auth from a file or standard input, with its text. A list alone is said to be one, and what it is read as.

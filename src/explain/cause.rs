@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::access_entry::AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
-use crate::aws_auth::diagnosis::diagnose;
+use crate::aws_auth::diagnosis::{as_seen, diagnose};
 use crate::aws_auth::{
     Document, Entry, Lookup, NewEntry, Problem, ProblemKind, Section, SectionView, fold_arn,
 };
@@ -18,6 +18,7 @@ use crate::explain::fix::{Like, recreate_commands};
 use crate::explain::scene::Explainer;
 use crate::observed::ConfigMapName;
 use crate::principal::{Key, PrincipalKind, Resource};
+use crate::yaml::almost;
 
 /// Maximum number of causes in an answer.
 pub(super) const TOLD: usize = 3;
@@ -101,6 +102,7 @@ impl Explainer<'_> {
                 causes.extend(dead.map(|standing| self.dead_entry(standing)));
                 causes.extend(self.not_read(caller));
                 causes.extend(self.key_case(caller));
+                causes.extend(self.wrong_account(caller));
                 causes.extend(self.dropped(caller));
                 causes.extend(self.nearest(caller));
                 causes.sort_by_key(|cause| cause.kind);
@@ -222,13 +224,40 @@ impl Explainer<'_> {
         })
     }
 
-    /// A key of aws-auth in other case than the authenticator reads.
+    /// An item of mapAccounts that names the caller's account and is no account.
+    fn wrong_account(&self, caller: &Caller) -> Option<LikelyCause> {
+        let account = caller.parsed.account.as_str();
+        let accounts = &self.scene.document.section(Section::Accounts).accounts;
+        let item = accounts.iter().find(|item| {
+            let digits: String = item.chars().filter(char::is_ascii_digit).collect();
+            item.as_str() != account && digits == account
+        })?;
+        let config_map = self.scene.config_map;
+        Some(LikelyCause {
+            kind: CauseKind::InvalidArn,
+            message: format!(
+                "mapAccounts contains {item:?}, which is no account ID: an account has exactly 12 digits, so it never matches"
+            ),
+            fix: Some(Fix {
+                text: format!(
+                    "write \"{account}\" there, if every role and user of the account is to be authenticated (kubectl edit configmap \
+                        {} -n {})",
+                    config_map.name, config_map.namespace
+                ),
+                ..Fix::default()
+            }),
+        })
+    }
+
+    /// A key of aws-auth that is a slip of one that the authenticator reads.
     fn key_case(&self, caller: &Caller) -> Vec<LikelyCause> {
         let data = self.scene.data.into_iter().flatten();
         let odd = data.filter_map(|(key, text)| {
+            let is_slip = |section: &Section| almost(&as_seen(key), section.key());
+            let is_read = Section::ALL.iter().any(|section| section.key() == key);
             let section = Section::ALL
                 .into_iter()
-                .find(|section| section.key() != key && section.key().eq_ignore_ascii_case(key))?;
+                .find(|section| !is_read && is_slip(section))?;
             let texts = [(section.key().to_owned(), text.clone())].into();
             let document = Document::parse(&texts);
             let named = !matches!(document.lookup(&caller.canonical), Lookup::None);
@@ -238,12 +267,15 @@ impl Explainer<'_> {
         odd.map(|(key, section)| LikelyCause {
             kind: CauseKind::KeyCase,
             message: format!(
-                "the key {key} contains the caller, but the authenticator reads only {section}"
+                "the key {} contains the caller, but the authenticator reads only {section}",
+                shown(key)
             ),
             fix: Some(Fix {
                 text: format!(
-                    "rename the key {key} to {section} (kubectl edit configmap {} -n {})",
-                    config_map.name, config_map.namespace
+                    "rename the key {} to {section} (kubectl edit configmap {} -n {})",
+                    shown(key),
+                    config_map.name,
+                    config_map.namespace
                 ),
                 ..Fix::default()
             }),
@@ -467,6 +499,16 @@ impl Explainer<'_> {
         causes.sort_by_key(|cause| cause.kind);
         causes.truncate(TOLD);
         causes
+    }
+}
+
+/// A key, in quotes where it has characters that can't be seen.
+fn shown(key: &str) -> String {
+    let is_plain = key.bytes().all(|b| b.is_ascii_graphic());
+    if is_plain {
+        key.to_owned()
+    } else {
+        format!("{key:?}")
     }
 }
 

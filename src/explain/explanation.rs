@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::access_entry::{AccessEntry, PRINCIPAL_ID_TAG};
-use crate::aws_auth::{Entry, fold_arn};
+use crate::access_entry::{AccessEntry, PRINCIPAL_ID_TAG, broken_nodes};
+use crate::aws_auth::{Entry, Lookup, ProblemKind, fold_arn};
 use crate::effective::{Granted, Life, Standing, Unread, in_iam, no_effect_among};
 use crate::explain::caller::Caller;
 use crate::explain::cause::{LikelyCause, Refused};
@@ -40,6 +40,9 @@ pub(crate) struct Explanation {
     pub(crate) notes: Vec<String>,
 }
 
+/// So many faults of an entry are noted.
+const NOTED: usize = 8;
+
 /// What came of the lookup.
 pub(super) enum LookupResult<'a> {
     In(Vec<GrantSource<'a>>),
@@ -74,6 +77,11 @@ impl<'a> Explainer<'a> {
         match self.find(caller, &standing) {
             LookupResult::In(sources) => {
                 explanation.notes.extend(other_path(caller, &sources));
+                for source in &sources {
+                    if let GrantSource::AccessEntry(entry) = source {
+                        explanation.notes.extend(self.broken_nodes(entry));
+                    }
+                }
                 let sources = sources.into_iter();
                 let identities = sources.map(|source| self.identity(source, Some(caller)));
                 explanation.identities = identities.collect();
@@ -122,6 +130,20 @@ impl<'a> Explainer<'a> {
         Caller::parse(&found.arn).ok().filter(|_| differs)
     }
 
+    /// That nodes of an entry of aws-auth can't work, because the access entry that wins over it is of another type.
+    pub(super) fn broken_nodes(&self, entry: &AccessEntry) -> Option<String> {
+        if self.effective.unread().is_some() {
+            return None;
+        }
+        let cluster = &self.scene.aws.view()?.cluster;
+        let arn = Principal::parse(&entry.principal_arn).ok()?.aws_auth_arn();
+        let (Lookup::Role(text) | Lookup::User(text)) = self.effective.index().lookup(&arn) else {
+            return None;
+        };
+        let why = broken_nodes(&text.username, &text.groups, entry, cluster)?;
+        Some(format!("{} line {}: {why}", text.section, text.line))
+    }
+
     /// What the authenticator drops of the entries that grant access.
     fn dropped_of(&self, explanation: &Explanation) -> Vec<String> {
         let mut notes = Vec::new();
@@ -131,11 +153,23 @@ impl<'a> Explainer<'a> {
                 .filter(|entry| EntryPlace::of(entry) == identity.place)
                 .last();
             let Some(entry) = entry else { continue };
-            let problems = self.scene.document.section(entry.section).problems.iter();
-            let of_entry = problems.filter(|problem| entry.span.contains(&problem.span.start));
-            notes.extend(of_entry.map(|problem| {
+            let view = self.scene.document.section(entry.section);
+            // Lines behind the entry can be meant for it.
+            let mut later = view.entries.iter().map(|other| other.span.start);
+            let end = later.find(|start| *start > entry.span.start);
+            let lines = entry.span.start..end.unwrap_or(usize::MAX);
+            let of_entry = view
+                .problems
+                .iter()
+                .filter(|problem| lines.contains(&problem.span.start));
+            notes.extend(of_entry.take(NOTED).map(|problem| {
+                let what = match problem.kind {
+                    ProblemKind::SectionDropped | ProblemKind::EntryDropped => "an item is dropped",
+                    ProblemKind::FieldEmptied => "the value is dropped",
+                    ProblemKind::Misread => "the authenticator reads these lines differently",
+                };
                 format!(
-                    "{} line {}: the value is dropped: {}",
+                    "{} line {}: {what}: {}",
                     problem.section, problem.line, problem.message
                 )
             }));

@@ -1,6 +1,7 @@
 //! The entries that are most similar to a caller without access, and why they do not match it.
 
 use crate::access_entry::AccessEntry;
+use crate::aws_auth::diagnosis::as_seen;
 use crate::aws_auth::{Entry, Rank, fold_arn};
 use crate::effective::EffectiveEntry;
 use crate::explain::caller::Caller;
@@ -299,6 +300,9 @@ impl Near {
         if arn.trim() != arn && fold_arn(arn.trim()) == self.folded {
             return Some(Nearness::Space);
         }
+        if is_seen_as(arn, &self.folded) {
+            return Some(Nearness::Invalid);
+        }
         if arn.contains('*') && matches(&fold_arn(arn), &self.folded) {
             return Some(Nearness::Wildcard);
         }
@@ -392,6 +396,14 @@ impl Near {
         };
         words.to_owned()
     }
+}
+
+/// Whether an ARN differs from another in what can't be seen: invisible characters, letters of other alphabets, quotes that are part of
+/// it.
+fn is_seen_as(arn: &str, folded: &str) -> bool {
+    let seen = as_seen(arn);
+    let seen = seen.trim_matches(['\\', '"', '\'']);
+    seen != arn && fold_arn(seen) == folded
 }
 
 /// Whether a text was meant as the ARN of this principal: it ends in the name, and names no other account.

@@ -256,6 +256,12 @@ impl Explainer<'_> {
                 names.join(", ")
             ));
         }
+        let entries = self.effective.access_entries().all();
+        let entries = entries.filter_map(crate::effective::Standing::known);
+        notes.extend(entries.filter_map(|entry| {
+            let why = self.broken_nodes(entry)?;
+            Some(format!("{}: {why}", entry.principal_arn))
+        }));
         notes.extend(self.limits_of_policies());
         notes.extend(self.not_covered());
         notes

@@ -341,6 +341,18 @@ fn node_type(entry: &Entry) -> Result<EntryType, (SkipReason, String)> {
                 ),
             ))
         }
+        NodeTwin::MoreGroups(EntryType::EC2Linux, more)
+            if more.iter().eq(["system:node-proxier"]) =>
+        {
+            Err((
+                SkipReason::Ambiguous,
+                format!(
+                    "system:node-proxier is a group of Fargate, and the username is that of EC2 nodes: if the role is for Fargate, write \
+                        username: \"system:node:{{{{SessionName}}}}\" there and import again; if it is for EC2 nodes, remove the \
+                        group and import again{stays}"
+                ),
+            ))
+        }
         NodeTwin::MoreGroups(type_, more) => {
             let more: Vec<&str> = more.iter().map(String::as_str).collect();
             Err((

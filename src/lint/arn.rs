@@ -39,7 +39,13 @@ pub(super) fn not_filled_in(arn: &str) -> Option<String> {
             .map_or(arn.len(), |end| open + end + 2);
         return Some(format!("placeholder `{}`", &arn[open..end]));
     }
-    unfilled(arn).map(|found| format!("placeholder `{found}`"))
+    let in_brackets = || {
+        let at = arn.find('[')?;
+        let end = arn[at..].find(']')?;
+        (end > 1).then(|| &arn[at..=at + end])
+    };
+    let found = unfilled(arn).or_else(in_brackets);
+    found.map(|found| format!("placeholder `{found}`"))
 }
 
 /// What an ARN probably was meant to be.

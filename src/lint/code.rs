@@ -235,6 +235,16 @@ codes! {
         "an ignore comment hides the findings whose codes it names: without a valid code it hides nothing";
     NothingIgnored = "IM091", Note, "ignore comment that matches no finding",
         "the finding is gone or on another line: the comment could hide a new finding unnoticed";
+
+    LooksUnfilled = "IM092", Warning, "name that looks like a placeholder",
+        "the name is valid, so that it may be right: if no such role or user exists, the entry never matches";
+    RepeatedConfigMap = "IM093", Error, "aws-auth more than once in a file",
+        "`kubectl apply` applies one after the other: the last one counts, and nothing in the earlier ones takes effect";
+    MisspelledKey = "IM094", Error, "misspelled key of aws-auth",
+        "the authenticator reads only mapRoles, mapUsers and mapAccounts, with exactly this spelling: no entry under another key takes \
+            effect";
+    FargateUsername = "IM095", Warning, "Fargate entry with the username of EC2 nodes",
+        "`{{EC2PrivateDNSName}}` makes the login fail for sessions that are no EC2 instances, such as those of Fargate";
 }
 
 impl Code {

@@ -138,7 +138,10 @@ fn literal(file: &str, span: &Range<usize>, value: &str) -> Option<Embedding> {
         } else {
             written.len().checked_sub(content.len())?
         };
-        let blank = written[..before].bytes().all(|byte| byte == b' ');
+        // Where the line is another one, this can be within a character.
+        let blank = written.as_bytes()[..before]
+            .iter()
+            .all(|byte| *byte == b' ');
         if !blank || !written.ends_with(content) {
             return None;
         }

@@ -30,7 +30,13 @@ impl PlacedDocument<'_> {
         }
         match self.repaired() {
             None => findings.extend(self.values(cluster, line)),
-            Some(repaired) => findings.extend(self.repaired_values(&repaired, cluster, line)),
+            Some(repaired) => {
+                let mut values = self.repaired_values(&repaired, cluster, line);
+                let place = |it: &LintFinding<TextSpan>| (it.code, it.at.clone());
+                let known: HashSet<(Code, TextSpan)> = findings.iter().map(place).collect();
+                values.retain(|value| !known.contains(&place(value)));
+                findings.extend(values);
+            }
         }
         // What is to be rendered first is not rewritten.
         let is_template = |found: &LintFinding<TextSpan>| {
@@ -71,6 +77,9 @@ impl PlacedDocument<'_> {
         for finding in &mut findings {
             let (section, span) = &finding.at;
             if repaired.is_repaired(*section) {
+                if finding.label.starts_with("the authenticator ") {
+                    finding.label = format!("once the errors above are fixed, {}", finding.label);
+                }
                 finding.at = (*section, original(*section, span));
                 finding.edits.clear();
                 finding.proposed.clear();
@@ -251,7 +260,9 @@ fn given(
         text::meant_field(entry.section, name) == Some("username")
     });
     let is_nameless = entry.username.is_empty() && !entry.groups.is_empty();
-    if is_nameless && !is_misspelled && !is_told(&places.username) {
+    // The username of nodes is reported as such.
+    let is_for_nodes = entry.groups.iter().any(|group| group == "system:nodes");
+    if is_nameless && !is_misspelled && !is_for_nodes && !is_told(&places.username) {
         let template = match caller(entry) {
             CallerKind::User => entry
                 .key()

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use serde_json::Value;
-
 use super::code::Code;
-use super::embedding::Embedding;
+use super::config_map::of_manifest;
 use super::entries::unread_keys;
 use super::finding::{Diagnostic, Edit, LintFinding, LintReport, SourceText};
 use super::ignore::IgnoreComments;
@@ -14,10 +12,10 @@ use super::mappings;
 use super::part::{AwsAuthManifest, ManifestPart};
 use super::pasted;
 use super::read::PlacedDocument;
-use super::text::{GET, TextSpan, defect_code};
+use super::text::TextSpan;
 use crate::aws_auth::diagnosis::{DefectKind, TemplateSyntax, template};
-use crate::aws_auth::{Document, Entry, Section, beside};
-use crate::manifest::{DeclaredMapping, Manifest, ManifestFault, Mappings, Source, read};
+use crate::aws_auth::{Entry, Section};
+use crate::manifest::{DeclaredMapping, ManifestFault, Mappings, Source, read};
 use crate::yaml::{Lines, almost};
 
 /// What was found, and in what.
@@ -43,6 +41,8 @@ pub(crate) struct AwsAuthInFile {
     /// The bytes of its key `mapRoles` there, or where it begins.
     pub(crate) at: Range<usize>,
     pub(crate) data: BTreeMap<String, String>,
+    /// A manifest of the ConfigMap that EKS reads.
+    is_read: bool,
 }
 
 impl Checked {
@@ -66,6 +66,7 @@ pub(crate) fn check(sources: &[Source]) -> Checked {
     for (number, source) in sources.iter().enumerate() {
         file(&mut checked, &mut found, number, source);
     }
+    repeated_config_maps(&mut checked);
     found.complain_of_names(sources);
     checked.others += found.others;
     let mut findings = mappings::check(&found, sources);
@@ -79,6 +80,33 @@ pub(crate) fn check(sources: &[Source]) -> Checked {
     checked.mappings = found.declared;
     checked.report.sort();
     checked
+}
+
+/// Reports an aws-auth that another one in the same file replaces.
+fn repeated_config_maps(checked: &mut Checked) {
+    let mut last: BTreeMap<usize, Range<usize>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for auth in checked.aws_auths.iter().filter(|auth| auth.is_read).rev() {
+        let Some(later) = last.get(&auth.source) else {
+            last.insert(auth.source, auth.at.clone());
+            continue;
+        };
+        let text = &checked.report.sources[auth.source].source.text;
+        let line = Lines::new(text).position(later.start).0;
+        let finding = LintFinding {
+            code: Code::RepeatedConfigMap,
+            at: auth.at.clone(),
+            title: "the ConfigMap kube-system/aws-auth twice in one file".to_owned(),
+            label: format!("replaced by the one whose entries begin in line {line}"),
+            fix: "put all entries into one of them, and remove the other".to_owned(),
+            edits: Vec::new(),
+            proposed: Vec::new(),
+        };
+        found.push((auth.source, finding));
+    }
+    for (source, finding) in found {
+        checked.report.take(source, finding.at.clone(), finding);
+    }
 }
 
 impl LintReport {
@@ -183,8 +211,13 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
     }
     for (key, section) in unread_keys(auth.data.keys().map(String::as_str)) {
         let span = auth.keys.get(key).cloned().unwrap_or_default();
-        checked.report.take(number, span, unread(key, section));
+        let value = auth.data.get(key).map_or("", String::as_str);
+        checked
+            .report
+            .take(number, span, unread(key, section, value));
     }
+    let is_other = auth.wrong.iter().any(|it| it.code == Code::OtherConfigMap);
+    let is_read = !is_other && !auth.is_pasted && auth.bare.is_none();
     for finding in auth.wrong {
         checked.report.take(number, finding.at.clone(), finding);
     }
@@ -193,10 +226,19 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
         source: number,
         at: at.unwrap_or_default(),
         data: auth.data,
+        is_read,
     });
 }
 
-fn unread(key: &str, meant: Option<Section>) -> LintFinding<()> {
+fn unread(key: &str, meant: Option<Section>, value: &str) -> LintFinding<()> {
+    let is_lost = meant.is_some() && !matches!(value.trim(), "" | "[]");
+    let shown: String = key
+        .chars()
+        .map(|c| match c {
+            c if c.is_ascii_graphic() || c == ' ' => c.to_string(),
+            c => format!("<U+{:04X}>", u32::from(c)),
+        })
+        .collect();
     let fix = match meant {
         Some(section) => format!("write `{section}`"),
         None if almost(key, "mapGroups") || key.to_ascii_lowercase().contains("group") => {
@@ -207,10 +249,22 @@ fn unread(key: &str, meant: Option<Section>) -> LintFinding<()> {
         None => "remove it; entries belong in mapRoles and mapUsers".to_owned(),
     };
     LintFinding {
-        code: Code::UnreadKey,
+        code: if is_lost {
+            Code::MisspelledKey
+        } else {
+            Code::UnreadKey
+        },
         at: (),
-        title: format!("unknown key `{key}`"),
-        label: "the authenticator ignores it".to_owned(),
+        title: if is_lost {
+            format!("misspelled key `{shown}`")
+        } else {
+            format!("unknown key `{shown}`")
+        },
+        label: if is_lost {
+            "the authenticator ignores it: none of its principals has access".to_owned()
+        } else {
+            "the authenticator ignores it".to_owned()
+        },
         fix,
         edits: Vec::new(),
         proposed: Vec::new(),
@@ -275,264 +329,4 @@ fn of_fault(text: &str, fault: &ManifestFault) -> Vec<ManifestPart> {
     }
     let causes = pasted::causes(text, fault);
     causes.into_iter().map(ManifestPart::Wrong).collect()
-}
-
-fn of_manifest(text: &str, manifest: Manifest) -> Vec<ManifestPart> {
-    let kind = manifest.text("/kind").unwrap_or_default();
-    let keys: Vec<&String> = match manifest.value.pointer("/data") {
-        Some(Value::Object(data)) => data.keys().collect(),
-        _ => Vec::new(),
-    };
-    let is_section = |key: &str| {
-        Section::ALL
-            .iter()
-            .any(|section| almost(key, section.key()))
-    };
-    let named = manifest.text("/metadata/name") == Some("aws-auth")
-        || manifest.text("/name") == Some("aws-auth");
-    vec![match kind {
-        kind if (named || keys.iter().any(|key| is_section(key)))
-            && is_wrong_kind(kind, &manifest) =>
-        {
-            ManifestPart::Wrong(wrong_kind(kind, &manifest))
-        }
-        "ConfigMap" if is_mapping_of_sections(&manifest.value) => {
-            ManifestPart::AwsAuth(not_nested(text, &manifest))
-        }
-        "ConfigMap" if named || keys.iter().any(|key| is_section(key)) => {
-            ManifestPart::AwsAuth(config_map(text, &manifest))
-        }
-        "" if is_mapping_of_sections(&manifest.value) => ManifestPart::Wrong(LintFinding {
-            code: Code::NoManifest,
-            at: manifest.span.clone(),
-            title: "keys of aws-auth without a manifest around them".to_owned(),
-            label: "kubectl can't apply it".to_owned(),
-            fix: format!("put them under `data:` of a ConfigMap, as `{GET}` prints it"),
-            edits: Vec::new(),
-            proposed: Vec::new(),
-        }),
-        "IdentityMapping" => ManifestPart::Mapping(manifest),
-        _ if manifest
-            .text("/apiVersion")
-            .is_some_and(|version| version.starts_with("identity-mapper.dev/")) =>
-        {
-            ManifestPart::Mapping(manifest)
-        }
-        _ => ManifestPart::Other,
-    }]
-}
-
-/// The version of the API that a ConfigMap is of; kubectl refuses a manifest without one.
-fn is_wrong_version(manifest: &Manifest) -> bool {
-    let version = manifest.text("/apiVersion");
-    version.is_some_and(|version| version != "v1")
-}
-
-/// Whether something with the name or the keys of aws-auth is of a kind that EKS does not read.
-fn is_wrong_kind(kind: &str, manifest: &Manifest) -> bool {
-    let is_ours = kind == "IdentityMapping";
-    !kind.is_empty() && !is_ours && (kind != "ConfigMap" || is_wrong_version(manifest))
-}
-
-fn wrong_kind(kind: &str, manifest: &Manifest) -> LintFinding<Range<usize>> {
-    let (path, found, right) = if kind == "ConfigMap" {
-        (
-            "apiVersion",
-            manifest.text("/apiVersion").unwrap_or_default(),
-            "v1",
-        )
-    } else {
-        ("kind", kind, "ConfigMap")
-    };
-    LintFinding {
-        code: Code::NoManifest,
-        at: manifest.span_of(path),
-        title: format!("{path} `{found}` of aws-auth"),
-        label: "EKS reads only a ConfigMap of apiVersion v1: nothing in it takes effect".to_owned(),
-        fix: format!("write `{path}: {right}`"),
-        edits: Vec::new(),
-        proposed: Vec::new(),
-    }
-}
-
-/// A ConfigMap whose keys stand beside `data:`, because their indentation was lost.
-fn not_nested(text: &str, manifest: &Manifest) -> AwsAuthManifest {
-    let mut auth = AwsAuthManifest::default();
-    let Some(fields) = manifest.value.as_object() else {
-        return auth;
-    };
-    let mut first: Option<Range<usize>> = None;
-    for section in Section::ALL {
-        let key = section.key();
-        let Some(value) = fields.get(key).and_then(Value::as_str) else {
-            continue;
-        };
-        let span = manifest.span_of(key);
-        let embedding = Embedding::find(text, &span, value);
-        let key_span = manifest.places.get(key).and_then(|place| place.key.clone());
-        first = first.or_else(|| key_span.clone());
-        auth.places.insert(key.to_owned(), (span, embedding));
-        auth.data.insert(key.to_owned(), value.to_owned());
-        auth.keys
-            .extend(key_span.map(|span| (key.to_owned(), span)));
-    }
-    let keys = beside(&manifest.value);
-    let kind = DefectKind::KeysNotIndented { keys };
-    auth.wrong.push(LintFinding {
-        code: defect_code(&kind),
-        at: first.unwrap_or_else(|| manifest.span.clone()),
-        title: kind.what(),
-        label: "`kubectl apply` refuses it: nothing in it takes effect".to_owned(),
-        fix: kind.fix(Section::Roles),
-        edits: Vec::new(),
-        proposed: Vec::new(),
-    });
-    auth.is_pasted = true;
-    auth
-}
-
-fn is_mapping_of_sections(value: &Value) -> bool {
-    let is_section = |key: &String| Section::ALL.iter().any(|section| section.key() == key);
-    value
-        .as_object()
-        .is_some_and(|fields| fields.keys().any(is_section))
-}
-
-fn config_map(text: &str, manifest: &Manifest) -> AwsAuthManifest {
-    let mut auth = AwsAuthManifest::default();
-    auth.wrong.extend(other_config_map(manifest));
-    for (path, span) in &manifest.repeated {
-        auth.wrong.push(LintFinding {
-            code: Code::DuplicateKey,
-            at: span.clone(),
-            title: format!("duplicate `{path}`"),
-            label: "kubectl keeps the last one and drops everything under this one".to_owned(),
-            fix: format!(
-                "put everything under one `{}:`",
-                path.rsplit('.').next().unwrap_or(path)
-            ),
-            edits: Vec::new(),
-            proposed: Vec::new(),
-        });
-    }
-    let wrong = |at: Range<usize>, title: String, fix: String| LintFinding {
-        code: Code::NoManifest,
-        at,
-        title,
-        label: "the API server refuses it".to_owned(),
-        fix,
-        edits: Vec::new(),
-        proposed: Vec::new(),
-    };
-    let data = match manifest.value.pointer("/data") {
-        None | Some(Value::Null) => return auth,
-        Some(Value::Object(data)) => data,
-        Some(_) => {
-            let title = "`data` that does not map keys to strings".to_owned();
-            let fix = format!("write mapRoles under it, as `{GET}` prints it");
-            auth.wrong.push(wrong(manifest.span_of("data"), title, fix));
-            return auth;
-        }
-    };
-    for (key, value) in data {
-        let path = format!("data.{key}");
-        let span = manifest.span_of(&path);
-        if let Some(key_span) = manifest
-            .places
-            .get(&path)
-            .and_then(|place| place.key.clone())
-        {
-            auth.keys.insert(key.clone(), key_span);
-        }
-        match value {
-            Value::String(value) => {
-                if let Some(finding) = folded(text, manifest, key, value) {
-                    auth.wrong.push(finding);
-                    auth.data.insert(key.clone(), String::new());
-                    continue;
-                }
-                let embedding = Embedding::find(text, &span, value);
-                auth.places.insert(key.clone(), (span, embedding));
-                auth.data.insert(key.clone(), value.clone());
-            }
-            Value::Null => {
-                auth.data.insert(key.clone(), String::new());
-            }
-            Value::Array(_) | Value::Object(_) | Value::Bool(_) | Value::Number(_) => {
-                let title = format!("`{path}` that is not a string");
-                let fix = format!("write `{key}: |`, so that the lines below it are one string");
-                auth.wrong.push(wrong(span, title, fix));
-            }
-        }
-    }
-    auth
-}
-
-/// A ConfigMap with the content of aws-auth in another place than where EKS reads it.
-fn other_config_map(manifest: &Manifest) -> Option<LintFinding<Range<usize>>> {
-    let name = manifest.text("/metadata/name")?;
-    let namespace = manifest
-        .text("/metadata/namespace")
-        .unwrap_or("kube-system");
-    if (namespace, name) == ("kube-system", "aws-auth") {
-        return None;
-    }
-    let (path, fix) = if name == "aws-auth" {
-        ("metadata.namespace", "write `namespace: kube-system`")
-    } else if name.starts_with("aws-auth-") {
-        (
-            "metadata.name",
-            "write `name: aws-auth`; in kustomization.yaml, set `generatorOptions: {disableNameSuffixHash: true}`",
-        )
-    } else {
-        ("metadata.name", "write `name: aws-auth`")
-    };
-    Some(LintFinding {
-        code: Code::OtherConfigMap,
-        at: manifest.span_of(path),
-        title: format!("ConfigMap {namespace}/{name} with the keys of aws-auth"),
-        label: "EKS does not read it: nothing in it takes effect".to_owned(),
-        fix: fix.to_owned(),
-        edits: Vec::new(),
-        proposed: Vec::new(),
-    })
-}
-
-/// A value behind `>`, which reads differently than behind `|`.
-fn folded(
-    text: &str,
-    manifest: &Manifest,
-    key: &str,
-    value: &str,
-) -> Option<LintFinding<Range<usize>>> {
-    let section = Section::ALL
-        .into_iter()
-        .find(|section| section.key() == key)?;
-    let at = manifest.span_of(&format!("data.{key}")).start;
-    if text.as_bytes().get(at) != Some(&b'>') {
-        return None;
-    }
-    let mut literal = text[manifest.span.clone()].to_owned();
-    let within = at.checked_sub(manifest.span.start)?;
-    literal.replace_range(within..=within, "|");
-    let literal = read(&literal).into_iter().next()?.ok()?;
-    let literal = literal.text(&format!("/data/{key}"))?.to_owned();
-    let entries = |value: &str| {
-        let data = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-        let view = Document::parse(&data).section(section).clone();
-        let entries: Vec<_> = view.entries.iter().map(Entry::meaning).collect();
-        (view.broken.is_some(), entries, view.accounts)
-    };
-    (entries(value) != entries(&literal)).then(|| LintFinding {
-        code: Code::Folded,
-        at: at..at + 1,
-        title: format!("`>` instead of `|` after {key}"),
-        label: format!("the lines of {key} become one: none of its principals has access"),
-        fix: format!("write `{key}: |`"),
-        edits: Vec::new(),
-        proposed: vec![Edit {
-            span: at..at + 1,
-            text: "|".to_owned(),
-        }],
-    })
 }

@@ -6,9 +6,9 @@ use std::ops::Range;
 use super::code::Code;
 use super::finding::{Edit, LintFinding};
 use super::names::{CallerKind, EntryNames, Name};
-use crate::access_entry::PolicyTable;
+use crate::access_entry::{PolicyTable, is_service_policy};
 use crate::api::condition::ConditionType;
-use crate::api::v1alpha1::{Adoption, IdentityMappingStatus, PrincipalSpec};
+use crate::api::v1alpha1::{Adoption, EntryType, IdentityMappingStatus, PrincipalSpec};
 use crate::aws_auth::{Document, Index, Lookup};
 use crate::desired::Mapping;
 use crate::manifest::{Complaint, DeclaredMapping, Mappings, Source};
@@ -37,6 +37,7 @@ pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<MappingFindi
                 .map(|finding| (declared.source, finding)),
         );
         found.extend(policies(declared).map(|finding| (declared.source, finding)));
+        found.extend(powerless(declared).map(|finding| (declared.source, finding)));
         for (path, span) in &declared.manifest.repeated {
             found.push((declared.source, repeated(path, span)));
         }
@@ -129,8 +130,19 @@ fn policies(declared: &DeclaredMapping) -> impl Iterator<Item = LintFinding<Rang
     let policies = declared.object.spec.access_policies.iter().enumerate();
     policies.filter_map(|(number, declared_policy)| {
         let policy = declared_policy.policy.as_str();
-        let meant = PolicyTable::published().misspelled(policy)?;
         let path = format!("spec.accessPolicies[{number}].policy");
+        if is_service_policy(policy) {
+            return Some(LintFinding {
+                code: Code::NotInEffect,
+                at: declared.manifest.span_of(&path),
+                title: format!("access policy {policy:?} of AWS's own services"),
+                label: "EKS refuses to associate it with another principal".to_owned(),
+                fix: "remove it: only service-linked roles can have it".to_owned(),
+                edits: Vec::new(),
+                proposed: Vec::new(),
+            });
+        }
+        let meant = PolicyTable::published().misspelled(policy)?;
         Some(LintFinding {
             code: Code::MisspelledPolicy,
             at: declared.manifest.span_of(&path),
@@ -140,6 +152,27 @@ fn policies(declared: &DeclaredMapping) -> impl Iterator<Item = LintFinding<Rang
             edits: Vec::new(),
             proposed: Vec::new(),
         })
+    })
+}
+
+/// A mapping that gives its principal nothing by itself.
+fn powerless(declared: &DeclaredMapping) -> Option<LintFinding<Range<usize>>> {
+    let spec = &declared.object.spec;
+    let is_node = spec.type_ != EntryType::Standard;
+    // A binding can name a username that is chosen.
+    let is_powerless = spec.groups.is_empty()
+        && spec.access_policies.is_empty()
+        && spec.username.is_none()
+        && !is_node;
+    (is_powerless && !spec.suspend).then(|| LintFinding {
+        code: Code::NoGroups,
+        at: declared.manifest.span_of("spec"),
+        title: "mapping without groups and access policies".to_owned(),
+        label: "the principal can sign in and has no permissions".to_owned(),
+        fix: "add the intended groups or access policies, or make sure that a binding names the username"
+            .to_owned(),
+        edits: Vec::new(),
+        proposed: Vec::new(),
     })
 }
 

@@ -8,6 +8,7 @@
 mod arn;
 mod cluster;
 mod code;
+mod config_map;
 mod embedding;
 mod entries;
 mod file;
@@ -17,6 +18,7 @@ mod ignore;
 mod live_entries;
 mod mappings;
 mod mode;
+mod name_checks;
 mod names;
 mod part;
 mod partitions;

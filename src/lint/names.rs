@@ -2,9 +2,11 @@
 
 use super::code::Code;
 use super::finding::LintFinding;
-use crate::aws_auth::diagnosis::{PLACEHOLDERS, unfilled};
+use super::name_checks::{
+    blanks, cut, in_angle_brackets, is_meant_for_nodes, not_filled_in, placeholders, reserved,
+};
 use crate::effective::MASTERS;
-use crate::principal::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
+use crate::principal::{Group, Placeholder, RESERVED_PREFIX, Username};
 use crate::yaml::almost;
 
 /// Groups that Kubernetes and EKS know by themselves. They need no binding that anyone makes.
@@ -78,16 +80,6 @@ fn is_kubelet(username: &str) -> bool {
             .is_some_and(|name| name.len() <= 253 && name.split('.').all(is_label))
 }
 
-/// Whether a username is meant to be a node's, however it is spelled.
-fn is_meant_for_nodes(username: &str) -> bool {
-    let plain = username.to_ascii_lowercase();
-    let plain: String = plain
-        .chars()
-        .filter(|c| !c.is_whitespace() && *c != '<')
-        .collect();
-    plain.starts_with("system:node") || plain.contains("ec2privatedns")
-}
-
 /// The well-known group that a name is a slip of.
 pub(super) fn misspelled(group: &str) -> Option<&'static str> {
     // Without its prefix; `nodes` may well be a group of someone's own.
@@ -122,15 +114,6 @@ pub(super) fn role_as_group(group: &str) -> Option<String> {
     }
 }
 
-/// Whether a name ends or begins where a placeholder belongs, as it does once a tool has taken `{{…}}` for its own.
-fn is_cut(name: &str) -> bool {
-    // An ARN of IAM has no region.
-    let is_arn = name.starts_with("arn:");
-    name.ends_with(':')
-        || (!is_arn && name.contains("::"))
-        || (name.starts_with('@') && name.contains('.'))
-}
-
 /// The groups that one item joins by commas or spaces. Names of LDAP have commas, and other names may have spaces.
 pub(super) fn joined(text: &str) -> Option<Vec<&str>> {
     let names = |is_between: fn(char) -> bool| -> Vec<&str> {
@@ -144,12 +127,6 @@ pub(super) fn joined(text: &str) -> Option<Vec<&str>> {
     let by_space = names(char::is_whitespace);
     let is_known = |name: &&str| WELL_KNOWN.contains(name);
     (by_space.len() > 1 && by_space.iter().any(is_known)).then_some(by_space)
-}
-
-/// What is within angle brackets, where they are around all of it.
-fn in_angle_brackets(text: &str) -> Option<&str> {
-    let inner = text.trim().strip_prefix('<')?.strip_suffix('>')?;
-    (!inner.contains(['<', '>'])).then_some(inner.trim())
 }
 
 impl<P: Clone> EntryNames<'_, P> {
@@ -422,6 +399,20 @@ impl<P: Clone> EntryNames<'_, P> {
                 },
             );
         }
+        let is_fargate = has("system:node-proxier") && !has("eks:kube-proxy-windows");
+        if let Some(name) = username.filter(|name| name.text == NODE_TEMPLATES[0] && is_fargate) {
+            find(
+                Code::FargateUsername,
+                &name.at,
+                "system:node-proxier, a group of Fargate, with the username of EC2 nodes"
+                    .to_owned(),
+                "no Pod can start on Fargate with this role".to_owned(),
+                format!(
+                    "write username: {:?}, if the role is for Fargate; remove system:node-proxier, if it is for EC2 nodes",
+                    NODE_TEMPLATES[1]
+                ),
+            );
+        }
         let is_right = username.is_some_and(|name| is_kubelet(name.text));
         if (named || has(NODES)) && !is_right && self.caller != CallerKind::User {
             let at = username.map_or(&self.at, |name| &name.at);
@@ -451,135 +442,4 @@ impl<P: Clone> EntryNames<'_, P> {
             );
         }
     }
-}
-
-/// Reports a name that lost a part of itself.
-fn cut<P>(what: &str, text: &str, at: &P, find: &mut impl FnMut(Code, &P, String, String, String)) {
-    if !is_cut(text) || is_meant_for_nodes(text) {
-        return;
-    }
-    let whole = if text.starts_with('@') {
-        format!("{{{{SessionName}}}}{text}")
-    } else if text.ends_with(':') {
-        format!("{text}{{{{SessionName}}}}")
-    } else {
-        text.replacen("::", ":{{SessionName}}:", 1)
-    };
-    find(
-        Code::LostPlaceholder,
-        at,
-        format!("{what} {text:?}, from which a part is missing"),
-        format!("every session gets this {what}"),
-        format!(
-            "if a placeholder was here, such as in {whole:?}, write it again, and protect it from the tool that removed it; else write a \
-                name without the colon or @"
-        ),
-    );
-}
-
-/// Reports brackets around a name, and variables in it that nothing replaces.
-fn not_filled_in<P>(
-    what: &str,
-    text: &str,
-    at: &P,
-    find: &mut impl FnMut(Code, &P, String, String, String),
-) -> bool {
-    let seen = format!("the authenticator sees the {what} {text:?}");
-    if let Some(inner) = in_angle_brackets(text) {
-        let is_name = !inner.is_empty() && !inner.contains(' ');
-        let fix = if is_name {
-            format!("write {inner:?}")
-        } else {
-            format!("write the {what} itself")
-        };
-        let title = format!("angle brackets around the {what} {text:?}");
-        find(Code::AngleBrackets, at, title, seen, fix);
-        return true;
-    }
-    let without = PLACEHOLDERS.iter().fold((*text).to_owned(), |rest, known| {
-        rest.replace(&format!("{{{{{known}}}}}"), "")
-    });
-    let Some(variable) = unfilled(&without).filter(|found| text.contains(found)) else {
-        return false;
-    };
-    let title = format!("placeholder `{variable}` in the {what} {text:?}, which was not filled in");
-    let name = variable.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    let fix = match PLACEHOLDERS.iter().find(|known| almost(name, known)) {
-        Some(known) => {
-            let meant = text.replace(variable, &format!("{{{{{known}}}}}"));
-            format!("write {meant:?}")
-        }
-        None => format!("write the {what} itself"),
-    };
-    find(Code::NotFilledIn, at, title, seen, fix);
-    true
-}
-
-fn blanks<P>(
-    what: &str,
-    text: &str,
-    at: &P,
-    find: &mut impl FnMut(Code, &P, String, String, String),
-) {
-    if text.trim() != text && !text.trim().is_empty() {
-        find(
-            Code::BlankInName,
-            at,
-            format!("whitespace around the {what} {text:?}"),
-            format!("the authenticator sees the {what} {text:?}"),
-            format!("write {:?}", text.trim()),
-        );
-    }
-}
-
-fn placeholders<P>(
-    what: &str,
-    text: &str,
-    at: &P,
-    find: &mut impl FnMut(Code, &P, String, String, String),
-) {
-    if let Err(IdentityError::UnknownPlaceholder { placeholder, .. }) = Username::parse(text) {
-        let known = [
-            "AccountID",
-            "SessionName",
-            "SessionNameRaw",
-            "AccessKeyID",
-            "EC2PrivateDNSName",
-        ];
-        let meant = known.iter().find(|known| almost(&placeholder, known));
-        let fix = match meant {
-            Some(meant) => format!("write {{{{{meant}}}}}"),
-            None => "write the name itself, or one of {{AccountID}}, {{SessionName}}, {{SessionNameRaw}} and \
-                {{EC2PrivateDNSName}}"
-                .to_owned(),
-        };
-        find(
-            Code::UnknownPlaceholder,
-            at,
-            format!("unknown placeholder {placeholder:?} in the {what} {text:?}"),
-            format!("the authenticator sees the {what} {text:?}, braces included"),
-            fix,
-        );
-    }
-}
-
-fn reserved<P>(
-    what: &str,
-    text: &str,
-    at: &P,
-    find: &mut impl FnMut(Code, &P, String, String, String),
-) {
-    let prefix = text.split_inclusive(':').next().unwrap_or(text);
-    find(
-        Code::ReservedName,
-        at,
-        format!("reserved prefix {prefix:?} in the {what} {text:?}"),
-        if text.starts_with(RESERVED_PREFIX) {
-            "the name is reserved for handovers, and the operator refuses a mapping with it"
-                .to_owned()
-        } else {
-            "it takes effect in aws-auth, but an access entry can't have it".to_owned()
-        },
-        format!("choose a {what} without this prefix, and bind that one"),
-    );
 }

@@ -8,9 +8,9 @@ use super::finding::LintFinding;
 use super::part::{AwsAuthManifest, ManifestPart};
 use super::text::{GET, defect_code};
 use crate::aws_auth::diagnosis::{
-    ManifestDefect, is_describe_line, is_describe_output, unreadable,
+    ManifestDefect, copied_along, is_describe_line, is_describe_output, unreadable,
 };
-use crate::aws_auth::{ProblemCause, Section, bare_sections};
+use crate::aws_auth::{ProblemCause, Section, bare_sections, holds_manifest};
 use crate::manifest::ManifestFault;
 use crate::yaml::FaultKind;
 
@@ -19,6 +19,13 @@ pub(super) fn parts(text: &str) -> Option<Vec<ManifestPart>> {
     let begins = |start: &str| text.lines().any(|line| line.starts_with(start));
     if begins("apiVersion:") || begins("kind:") || text.trim_start().starts_with('{') {
         return None;
+    }
+    if holds_manifest(text) {
+        let copied = copied_along(text).into_iter();
+        let parts: Vec<ManifestPart> = copied
+            .map(|found| ManifestPart::Wrong(cause_of(text, found)))
+            .collect();
+        return (!parts.is_empty()).then_some(parts);
     }
     let describes = ["Name:", "Data", "mapRoles:", "mapUsers:"];
     if is_describe_output(text) && describes.into_iter().any(begins) {
@@ -93,9 +100,8 @@ fn described(text: &str) -> Option<AwsAuthManifest> {
     Some(auth)
 }
 
-/// Why a manifest can't be read: the causes, or else what the reading ran into.
-pub(super) fn causes(text: &str, fault: &ManifestFault) -> Vec<LintFinding<Range<usize>>> {
-    let wrong = |code, at, title: String, fix: String| LintFinding {
+fn wrong(code: Code, at: Range<usize>, title: String, fix: String) -> LintFinding<Range<usize>> {
+    LintFinding {
         code,
         at,
         title,
@@ -103,7 +109,11 @@ pub(super) fn causes(text: &str, fault: &ManifestFault) -> Vec<LintFinding<Range
         fix,
         edits: Vec::new(),
         proposed: Vec::new(),
-    };
+    }
+}
+
+/// Why a manifest can't be read: the causes, or else what the reading ran into.
+pub(super) fn causes(text: &str, fault: &ManifestFault) -> Vec<LintFinding<Range<usize>>> {
     let found = unreadable(text, fault.at, fault.kind);
     if found.is_empty() {
         let fix = "correct the JSON here; `kubectl apply --dry-run=server -f FILE` shows whether it can be read";
@@ -111,24 +121,36 @@ pub(super) fn causes(text: &str, fault: &ManifestFault) -> Vec<LintFinding<Range
         let title = format!("invalid JSON: {}", fault.message);
         return vec![wrong(Code::NoManifest, at..at, title, fix.to_owned())];
     }
-    let finding = |ManifestDefect { cause, span }: ManifestDefect| {
-        let fix = cause.fix(Section::Roles);
-        match &cause {
-            ProblemCause::Defect(kind) => wrong(defect_code(kind), span, cause.what(), fix),
-            ProblemCause::Yaml(FaultKind::QuoteNotClosed) => {
-                wrong(Code::NotClosed, span, cause.what(), fix)
-            }
-            _ => {
-                let template =
-                    text[span.clone()].starts_with("{{") || text[span.clone()].starts_with("{ {");
-                let code = if template {
-                    Code::UnquotedTemplate
-                } else {
-                    Code::NoManifest
-                };
-                wrong(code, span, format!("invalid YAML: {}", cause.what()), fix)
-            }
+    found
+        .into_iter()
+        .map(|found| cause_of(text, found))
+        .collect()
+}
+
+fn cause_of(text: &str, found: ManifestDefect) -> LintFinding<Range<usize>> {
+    let ManifestDefect { cause, span } = found;
+    let fix = cause.fix(Section::Roles);
+    match &cause {
+        ProblemCause::Defect(kind) => wrong(defect_code(kind), span, cause.what(), fix),
+        ProblemCause::Yaml(FaultKind::QuoteNotClosed) => {
+            wrong(Code::NotClosed, span, cause.what(), fix)
         }
-    };
-    found.into_iter().map(finding).collect()
+        _ => {
+            // The fault can be at the second brace.
+            let start = span.start - usize::from(text[..span.start].ends_with('{'));
+            let written = text[start..span.end].trim_end();
+            if written.starts_with("{{") || written.starts_with("{ {") {
+                let title = "unquoted template".to_owned();
+                let is_simple = !written.contains(['"', '\\', '#']);
+                let fix = if is_simple {
+                    format!("write \"{written}\"")
+                } else {
+                    fix
+                };
+                return wrong(Code::UnquotedTemplate, start..span.end, title, fix);
+            }
+            let title = format!("invalid YAML: {}", cause.what());
+            wrong(Code::NoManifest, span, title, fix)
+        }
+    }
 }

@@ -107,7 +107,17 @@ impl ArnCheck<'_> {
         if let Some(variable) = arn::not_filled_in(arn) {
             let title = format!("{variable} in `{field}`, which was not filled in");
             let fix = format!("write the {kind}'s ARN: {}", arn::look_up(kind));
-            return Some(self.finding(Code::NotFilledIn, title, fix));
+            let mut finding = self.finding(Code::NotFilledIn, title, fix);
+            let is_word = variable
+                .bytes()
+                .skip("placeholder".len())
+                .any(|b| b.is_ascii_alphanumeric());
+            if is_word && Principal::parse(&canonical_case(arn)).is_ok() {
+                finding.code = Code::LooksUnfilled;
+                finding.title = format!("{variable} in `{field}`?");
+                "never matches, unless IAM has this name".clone_into(&mut finding.label);
+            }
+            return Some(finding);
         }
         let trimmed = arn.trim();
         if trimmed != arn
@@ -232,7 +242,10 @@ fn sso_suffix(
 ) -> Option<LintFinding<TextSpan>> {
     let prefix = "AWSReservedSSO_";
     let is_sso = principal.kind == PrincipalKind::Role && principal.name.starts_with(prefix);
-    if !is_sso || SsoRole::parse_name(&principal.name).is_some() {
+    // The authenticator compares ARNs without regard to case.
+    let lower = principal.name.to_ascii_lowercase();
+    let lower = lower.replacen("awsreservedsso_", prefix, 1);
+    if !is_sso || SsoRole::parse_name(&lower).is_some() {
         return None;
     }
     Some(LintFinding {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::code::Code;
 use super::finding::{Edit, LintFinding};
 pub(super) use crate::aws_auth::diagnosis::GET;
-use crate::aws_auth::diagnosis::{DefectKind, PLACEHOLDERS};
+use crate::aws_auth::diagnosis::{DefectKind, PLACEHOLDERS, unfilled};
 use crate::aws_auth::{
     Document, Entry, Problem, ProblemCause, ProblemKind, Section, SectionPlaces, ValueType,
 };
@@ -117,27 +117,43 @@ fn nobody(section: Section, text: &str) -> String {
 pub(super) fn defect_code(kind: &DefectKind) -> Code {
     match kind {
         DefectKind::MissingGroups | DefectKind::ListInLine => Code::MissingGroups,
-        DefectKind::MissingDash { .. } | DefectKind::ExtraDash | DefectKind::DashWithoutSpace => {
-            Code::ListDash
-        }
+        DefectKind::MissingDash { .. }
+        | DefectKind::ExtraDash
+        | DefectKind::DashWithoutSpace
+        | DefectKind::Bullet { .. }
+        | DefectKind::GroupAsField { .. } => Code::ListDash,
         DefectKind::Indentation { .. }
         | DefectKind::IndentationLost
         | DefectKind::ListNotIndented
-        | DefectKind::KeysNotIndented { .. } => Code::Indentation,
-        DefectKind::TextBehindBar => Code::NoManifest,
+        | DefectKind::KeysNotIndented { .. }
+        | DefectKind::BlockNotIndented { .. }
+        | DefectKind::BlockEnded { .. } => Code::Indentation,
+        DefectKind::TextBehindBar
+        | DefectKind::LineBreaksLost
+        | DefectKind::UnknownManifestField { .. }
+        | DefectKind::BinaryData => Code::NoManifest,
+        DefectKind::WildcardValue { .. } => Code::Wildcard,
         DefectKind::Tab => Code::Tab,
         DefectKind::NestedKey { .. } => Code::NestedKey,
         DefectKind::OwnKey { .. } => Code::NoList,
         DefectKind::QuoteNotClosed { .. }
         | DefectKind::QuoteNotOpened { .. }
-        | DefectKind::BracketNotClosed { .. } => Code::NotClosed,
+        | DefectKind::BracketNotClosed { .. }
+        | DefectKind::BracketNotOpened { .. }
+        | DefectKind::QuotesWithin { .. } => Code::NotClosed,
         DefectKind::MissingColon { .. }
         | DefectKind::MissingSpace { .. }
         | DefectKind::FieldTwice { .. }
-        | DefectKind::JoinedFields { .. } => Code::FieldColon,
+        | DefectKind::JoinedFields { .. }
+        | DefectKind::QuotedField
+        | DefectKind::TrailingSeparator { .. }
+        | DefectKind::ArnAsKey { .. }
+        | DefectKind::BlockHeader { .. } => Code::FieldColon,
         DefectKind::Lookalike { .. } => Code::Lookalike,
         DefectKind::LiteralNewline { .. }
         | DefectKind::LinePrefix { .. }
+        | DefectKind::MergeConflict
+        | DefectKind::ShellCommand
         | DefectKind::CodeFence => Code::CopiedAlong,
         DefectKind::DescribeOutput => Code::DescribeOutput,
         DefectKind::UnquotedTemplate { .. } => Code::UnquotedTemplate,
@@ -183,6 +199,7 @@ fn structural(
         | ProblemCause::EmptyItem { .. }
         | ProblemCause::NotAnEntry { .. }
         | ProblemCause::NoArn { .. }
+        | ProblemCause::MisspelledArn { .. }
         | ProblemCause::RolearnAndSso
         | ProblemCause::InvalidSsoField { .. }
         | ProblemCause::Mistyped { .. } => {}
@@ -212,14 +229,19 @@ fn of_defect(
                 finding.proposed = vec![edit];
             }
         }
-        DefectKind::UnquotedValue { quoted, .. } | DefectKind::LostPlaceholder { quoted } => {
+        DefectKind::UnquotedValue { quoted, .. }
+        | DefectKind::QuotesWithin { quoted, .. }
+        | DefectKind::LostPlaceholder { quoted } => {
             finding.proposed = vec![Edit {
                 span: problem.span.clone(),
                 text: quoted.clone(),
             }];
         }
-        DefectKind::Template { .. } | DefectKind::NestedKey { .. } | DefectKind::DescribeOutput => {
-        }
+        DefectKind::Template { .. }
+        | DefectKind::NestedKey { .. }
+        | DefectKind::DescribeOutput
+        | DefectKind::MergeConflict
+        | DefectKind::WildcardValue { .. } => {}
         _ => {
             let first = lines.line(problem.detail.lines.start).start;
             let last = lines.line(problem.detail.lines.end - 1).end;
@@ -239,7 +261,10 @@ fn of_defect(
             }
             let is_shown = !matches!(
                 kind,
-                DefectKind::OwnKey { .. } | DefectKind::LinePrefix { .. } | DefectKind::CodeFence
+                DefectKind::OwnKey { .. }
+                    | DefectKind::LinePrefix { .. }
+                    | DefectKind::CodeFence
+                    | DefectKind::ShellCommand
             );
             if is_shown && !problem.detail.repaired.is_empty() {
                 finding.fix += ":\n";
@@ -337,6 +362,17 @@ fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> LintFinding<Text
         .map(|name| format!("{name:?}"))
         .collect();
     let is_several = several.len() > 1 && several.len() == written.split(',').count();
+    if is_list && let Some(variable) = unfilled(written) {
+        return LintFinding {
+            code: Code::NotFilledIn,
+            at: (problem.section, problem.span.clone()),
+            title: format!("placeholder `{variable}` in `groups`, which was not filled in"),
+            label: entry_at(entries, problem.span.start).map_or_else(String::new, seen),
+            fix: "write the groups, each as `- \"group\"`".to_owned(),
+            edits: Vec::new(),
+            proposed: Vec::new(),
+        };
+    }
     let (fix, edits, proposed) = match (plain, is_word, is_list) {
         (_, _, true) if is_several => {
             let list = format!("[{}]", several.join(", "));
@@ -416,6 +452,17 @@ fn unknown_field(
     let (code, fix) = match meant_field(section, name) {
         Some(meant) if lacks(meant) => (Code::MisspelledField, format!("write `{meant}`")),
         Some(meant) if almost(name, meant) => (Code::UnknownField, format!("write `{meant}`")),
+        Some(_) | None if matches!(name.to_ascii_lowercase().as_str(), "rolearn" | "userarn") => {
+            let list = if section == Section::Roles {
+                Section::Users
+            } else {
+                Section::Roles
+            };
+            let fix = format!(
+                "an entry is for one principal: give this one an entry of its own in {list}"
+            );
+            (Code::UnknownField, fix)
+        }
         Some(_) | None => (
             Code::UnknownField,
             "remove it; notes belong in comments".to_owned(),

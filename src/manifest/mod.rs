@@ -86,6 +86,13 @@ impl Manifest {
         self.value.pointer(pointer).and_then(Value::as_str)
     }
 
+    /// The bytes of a field's name; the document's where it has none.
+    #[must_use]
+    pub(crate) fn key_span(&self, path: &str) -> Range<usize> {
+        let key = self.places.get(path).and_then(|place| place.key.clone());
+        key.unwrap_or_else(|| self.span.clone())
+    }
+
     /// The bytes of a field, or of the nearest field around it that is there; in the end of the document.
     #[must_use]
     pub fn span_of(&self, path: &str) -> Range<usize> {

@@ -9,9 +9,9 @@ use super::migration::{
     EntryLine, Hindrance, Migration, MisreadLine, NeverMatches, PlannedOutcome, PrincipalPlan,
     UnmanagedEntry, UnreadableSection, Who,
 };
-use super::nodes::{broken_nodes, which_nodes};
+use super::nodes::which_nodes;
 use super::why::{ended, lets_nobody_in, suspended, undocumented, unread};
-use crate::access_entry::PolicyTable;
+use crate::access_entry::{PolicyTable, broken_nodes};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, Entry, ProblemCause, ProblemKind, Section};
@@ -457,10 +457,10 @@ impl Judge<'_> {
                 } else {
                     PlannedOutcome::Differs
                 };
-                let now = verdict.now.as_ref();
-                let broken = now.zip(standing.known());
-                let broken =
-                    broken.and_then(|(now, entry)| broken_nodes(now, entry, &self.view.cluster));
+                let broken = verdict.now.as_ref().zip(standing.known());
+                let broken = broken.and_then(|(now, entry)| {
+                    broken_nodes(&now.username, &now.groups, entry, &self.view.cluster)
+                });
                 if let Some(why) = broken {
                     verdict.outcome = PlannedOutcome::Blocked;
                     verdict.broken_nodes = true;

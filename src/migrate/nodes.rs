@@ -1,7 +1,7 @@
 //! Why an entry of nodes can't be handed over as it is.
 
-use super::difference::TextIdentity;
-use crate::access_entry::{AccessEntry, EksCluster, Kind, NodeTwin, node_defaults, node_twin};
+use crate::access_entry::{NodeTwin, node_twin};
+use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::Meaning;
 use crate::effective::is_node;
 use crate::observed::Bindings;
@@ -26,6 +26,15 @@ pub(super) fn which_nodes(meaning: &Meaning, bindings: &Bindings) -> Option<Stri
                 and adoption: Always. The types are HybridLinux, FargateLinux, HyperPodLinux, or EC2 for EKS Auto Mode and nodes \
                 named after their instance. A type that names nodes differently, such as EC2Linux, would lock them out"
         )),
+        NodeTwin::MoreGroups(EntryType::EC2Linux, more)
+            if more.iter().eq(["system:node-proxier"]) =>
+        {
+            Some(
+                "system:node-proxier is a group of Fargate, and the username is that of EC2 nodes: if the role is for Fargate, write \
+                    username: \"system:node:{{SessionName}}\" in aws-auth; if it is for EC2 nodes, remove the group"
+                    .to_owned(),
+            )
+        }
         NodeTwin::MoreGroups(type_, more) => {
             let more: Vec<String> = more.into_iter().collect();
             Some(format!(
@@ -39,37 +48,4 @@ pub(super) fn which_nodes(meaning: &Meaning, bindings: &Bindings) -> Option<Stri
                 role for new nodes, and move the workloads to them"
         )),
     }
-}
-
-/// Why nodes can't work: their access entry is of another type than theirs, and wins whatever aws-auth gives them.
-pub(super) fn broken_nodes(
-    now: &TextIdentity,
-    entry: &AccessEntry,
-    cluster: &EksCluster,
-) -> Option<String> {
-    let groups = now.groups.iter().cloned().collect();
-    let NodeTwin::Type(type_) = node_twin(&now.username, &groups) else {
-        return None;
-    };
-    let needs = node_defaults(type_)?;
-    if needs.username == entry.username
-        && needs
-            .groups
-            .iter()
-            .all(|group| entry.groups.contains(*group))
-    {
-        return None;
-    }
-    let on = format!(
-        "{} --principal-arn {}",
-        cluster.cli_flags(),
-        entry.principal_arn
-    );
-    let type_ = Kind::Known(type_);
-    Some(format!(
-        "these nodes can't work: their access entry has type {}, which wins over aws-auth, and they need one of type {type_}. EKS can't \
-            change a type, so delete the entry and create it again: `aws eks delete-access-entry {on}`, then `aws eks \
-            create-access-entry {on} --type {type_}`",
-        entry.kind
-    ))
 }

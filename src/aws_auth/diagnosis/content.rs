@@ -1,6 +1,7 @@
 //! Errors within one line: dashes, field and value.
 
 use super::defect::DefectKind;
+use super::flow::nesting;
 use super::{FIELDS, PLACEHOLDERS, field_name, is_field};
 use crate::yaml::almost;
 
@@ -37,8 +38,17 @@ pub(super) fn parse(line: &str, in_list: bool) -> ParsedLine {
     let mut dashes = 0;
     let mut lead = 0;
     let mut defects = Vec::new();
+    if let Some((bullet, rest)) = bullet(text, in_list) {
+        let content = rest.trim_start_matches(' ');
+        dashes = 1;
+        lead = bullet.chars().count() + rest.len() - content.len();
+        let bullet = bullet.to_owned();
+        defects.push((DefectKind::Bullet { bullet }, text.to_owned()));
+        text = content;
+    }
     while let Some(rest) = text.strip_prefix('-') {
-        let blank = rest.len() - rest.trim_start_matches(' ').len();
+        let content = rest.trim_start_matches([' ', '\t']);
+        let blank = rest.len() - content.len();
         let is_joined = blank == 0 && !rest.is_empty();
         if is_joined {
             let word = rest.trim_start_matches(['"', '\'']);
@@ -51,8 +61,18 @@ pub(super) fn parse(line: &str, in_list: bool) -> ParsedLine {
             defects.push((DefectKind::DashWithoutSpace, text.to_owned()));
         }
         dashes += 1;
-        lead += 1 + blank.max(1);
-        text = rest.trim_start_matches(' ');
+        if rest[..blank].contains('\t') {
+            // Its width is unknown.
+            lead += 2;
+            defects.push((DefectKind::Tab, text.to_owned()));
+        } else {
+            lead += 1 + blank.max(1);
+        }
+        text = content;
+    }
+    if let Some(inner) = quoted_field(text) {
+        defects.push((DefectKind::QuotedField, text.to_owned()));
+        text = inner;
     }
     let mut parsed = ParsedLine {
         dashes,
@@ -77,14 +97,61 @@ fn spaced_name(text: &str) -> Option<String> {
 }
 
 fn starts_with_field(text: &str) -> bool {
-    let length = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
-    is_field(&text[..length])
+    is_field(&text[..word_length(text)])
+}
+
+fn word_length(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_alphanumeric).count()
+}
+
+/// Another sign of a list, and what follows it. A number is one only before a field.
+fn bullet(text: &str, in_list: bool) -> Option<(&str, &str)> {
+    let mark = text.chars().next()?;
+    let is_sign = matches!(
+        mark,
+        '*' | '+' | '\u{2022}' | '\u{b7}' | '\u{25e6}' | '\u{2023}'
+    );
+    let length = if is_sign {
+        mark.len_utf8()
+    } else {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let is_number = (1..=3).contains(&digits) && text[digits..].starts_with(['.', ')']);
+        if is_number { digits + 1 } else { 0 }
+    };
+    let (bullet, rest) = text.split_at(length);
+    let content = rest.trim_start_matches(' ');
+    let is_item = starts_with_field(content) || (in_list && is_sign && !content.is_empty());
+    (length > 0 && rest.starts_with(' ') && is_item).then_some((bullet, rest))
+}
+
+/// What is within the quotes around a whole field.
+fn quoted_field(text: &str) -> Option<&str> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let inner = text[1..].strip_suffix(quote)?;
+    let behind = &inner[word_length(inner)..];
+    let is_whole = behind == ":" || behind.starts_with(": ");
+    (starts_with_field(inner) && is_whole && !inner.contains(quote)).then_some(inner)
 }
 
 impl ParsedLine {
     fn field(&mut self, text: &str, in_list: bool) {
         if let Some(name) = spaced_name(text).filter(|_| self.dashes > 0) {
             self.text = self.joined("the list item", text, &name);
+            return;
+        }
+        if let Some(arn) = text.strip_suffix(':').filter(|arn| is_bare_arn(arn)) {
+            let field = if arn.contains(":user/") {
+                "userarn"
+            } else {
+                "rolearn"
+            };
+            self.defects
+                .push((DefectKind::ArnAsKey { field }, text.to_owned()));
+            self.content = LineContent::Field {
+                name: field.to_owned(),
+                has_value: true,
+            };
+            self.text = format!("{field}: {arn}");
             return;
         }
         let Some((key, value)) = self.key(text, in_list) else {
@@ -179,11 +246,9 @@ impl ParsedLine {
             return None;
         }
         let rest = rest.trim_start();
-        let value = rest
-            .strip_prefix([':', '=', ';'])
-            .unwrap_or(rest)
-            .trim()
-            .to_owned();
+        let signs = ["=>", "->", ":=", "==", ":", "=", ";"];
+        let value = signs.iter().find_map(|sign| rest.strip_prefix(sign));
+        let value = value.unwrap_or(rest).trim().to_owned();
         let field = key.to_owned();
         self.defects
             .push((DefectKind::MissingColon { field }, text.to_owned()));
@@ -230,32 +295,59 @@ impl ParsedLine {
         let Some(first) = value.chars().next() else {
             return String::new();
         };
-        let quoted = || format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
+        let is_plain = !matches!(first, '"' | '\'' | '[' | '&' | '!' | '|' | '>')
+            && (first != '{' || value.starts_with("{{"));
+        if let Some(mark) = value.chars().last().filter(|c| matches!(c, ',' | ';'))
+            && is_plain
+            && value.len() > 1
+        {
+            self.defects
+                .push((DefectKind::TrailingSeparator { mark }, value.to_owned()));
+            return self.bare_value(field, value[..value.len() - 1].trim_end());
+        }
+        let quoted = || quote(value);
         match first {
-            '"' | '\'' => {
-                let inner = &value[1..];
-                if closes(inner, first) {
-                    return value.to_owned();
-                }
-                // The other quote was meant to close it.
-                let other = if first == '"' { '\'' } else { '"' };
-                let content = inner.strip_suffix(other).unwrap_or(inner);
-                self.defects.push((
-                    DefectKind::QuoteNotClosed { quote: first },
-                    value.to_owned(),
-                ));
-                format!("{first}{content}{first}")
-            }
+            '"' | '\'' => self.quoted_value(field, value, first),
             '{' if value.starts_with("{{") => {
+                // Three braces are those of another tool.
+                let quoted = quote(&value.replace("{{{", "{{").replace("}}}", "}}"));
                 if is_placeholder_value(value) {
                     self.defects.push((
                         DefectKind::UnquotedTemplate {
                             field: field.to_owned(),
-                            quoted: quoted(),
+                            quoted: quoted.clone(),
                         },
                         value.to_owned(),
                     ));
                 }
+                quoted
+            }
+            '[' | '{' if nesting(value) < 0 => {
+                let surplus = nesting(value).unsigned_abs();
+                let bracket = value.chars().last().unwrap_or_default();
+                self.defects
+                    .push((DefectKind::BracketNotOpened { bracket }, value.to_owned()));
+                let kept = value.trim_end_matches([']', '}']);
+                let closed = value.len() - kept.len();
+                value[..value.len() - surplus.min(closed)].to_owned()
+            }
+            '[' if has_open_quote(value) => {
+                let Some(quoted) = requoted_list(value) else {
+                    return value.to_owned();
+                };
+                self.quotes_within(field, value, quoted)
+            }
+            '*' if !value[1..].starts_with(|c: char| c.is_ascii_alphanumeric()) => {
+                let field = field.to_owned();
+                let kind = if super::is_arn_field(&super::field_name(&field)) {
+                    DefectKind::WildcardValue { field }
+                } else {
+                    DefectKind::UnquotedValue {
+                        field,
+                        quoted: quoted(),
+                    }
+                };
+                self.defects.push((kind, value.to_owned()));
                 quoted()
             }
             '@' | '`' | '%' => {
@@ -300,6 +392,81 @@ impl ParsedLine {
     }
 }
 
+impl ParsedLine {
+    /// A value that starts with a quote.
+    fn quoted_value(&mut self, field: &str, value: &str, first: char) -> String {
+        let Some(end) = end_of_quotes(value, first) else {
+            // The other quote was meant to close it.
+            let other = if first == '"' { '\'' } else { '"' };
+            let inner = &value[1..];
+            let content = inner.strip_suffix(other).unwrap_or(inner);
+            let kind = DefectKind::QuoteNotClosed { quote: first };
+            self.defects.push((kind, value.to_owned()));
+            return format!("{first}{content}{first}");
+        };
+        let rest = value[end..].trim();
+        if let Some(mark) = rest.chars().next().filter(|c| matches!(c, ',' | ';')) {
+            if rest.len() == 1 {
+                self.defects
+                    .push((DefectKind::TrailingSeparator { mark }, value.to_owned()));
+                return value[..end].to_owned();
+            }
+            return value.to_owned();
+        }
+        if rest.is_empty() {
+            return value.to_owned();
+        }
+        let whole = value[1..].strip_suffix(first);
+        let content = whole.map_or_else(|| value.replace(first, ""), str::to_owned);
+        self.quotes_within(field, value, quote(&content.replace('"', "")))
+    }
+
+    fn quotes_within(&mut self, field: &str, value: &str, quoted: String) -> String {
+        let kind = DefectKind::QuotesWithin {
+            field: field.to_owned(),
+            quoted: quoted.clone(),
+        };
+        self.defects.push((kind, value.to_owned()));
+        quoted
+    }
+}
+
+/// A text in double quotes.
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn is_bare_arn(text: &str) -> bool {
+    text.starts_with("arn:") && !text.contains(char::is_whitespace)
+}
+
+/// Whether a quote in a list opens and is never closed.
+fn has_open_quote(value: &str) -> bool {
+    let mut open = None;
+    for c in value.chars() {
+        match (open, c) {
+            (Some(quote), c) if c == quote => open = None,
+            (None, '"' | '\'') => open = Some(c),
+            (_, _) => {}
+        }
+    }
+    open.is_some()
+}
+
+/// A list in one line with each item in double quotes, where that is all that its items lack.
+fn requoted_list(value: &str) -> Option<String> {
+    let inner = value.strip_prefix('[')?.strip_suffix(']')?;
+    let items = inner.split(',').map(|item| {
+        let bare = item.trim().trim_matches(['"', '\'']);
+        let is_name = bare
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"\"'[]{}\\".contains(&b));
+        (is_name && !bare.is_empty()).then(|| quote(bare))
+    });
+    let items: Option<Vec<String>> = items.collect();
+    Some(format!("[{}]", items?.join(", ")))
+}
+
 /// A value and the comment behind it, with the space before that.
 fn parts(value: &str) -> (&str, &str) {
     let from = match value.chars().next() {
@@ -315,26 +482,21 @@ fn parts(value: &str) -> (&str, &str) {
     }
 }
 
-/// Whether a quoted text, without its first quote, ends with that quote.
-fn closes(inner: &str, quote: char) -> bool {
-    let mut escaped = false;
-    let mut closed = false;
-    for c in inner.chars() {
-        if quote == '"' && escaped {
-            escaped = false;
-            continue;
-        }
-        closed = match c {
-            '\\' if quote == '"' => {
-                escaped = true;
-                false
+/// Where a quoted text ends, behind its closing quote.
+fn end_of_quotes(value: &str, quote: char) -> Option<usize> {
+    let mut chars = value.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' && quote == '"' {
+            chars.next();
+        } else if c == quote {
+            let is_doubled = quote == '\'' && chars.peek().is_some_and(|(_, next)| *next == quote);
+            if !is_doubled {
+                return Some(at + 1);
             }
-            c if c == quote => !closed || quote == '"',
-            ',' if closed => true,
-            _ => false,
-        };
+            chars.next();
+        }
     }
-    closed
+    None
 }
 
 /// Whether all templates of a value are placeholders of the authenticator, exactly or nearly, so that quotes are what is missing.
@@ -345,7 +507,7 @@ fn is_placeholder_value(value: &str) -> bool {
         let Some(end) = inner.find("}}") else {
             return false;
         };
-        let name = inner[..end].trim();
+        let name = inner[..end].trim_matches(['{', ' ']);
         if !PLACEHOLDERS.iter().any(|known| almost(name, known)) {
             return false;
         }

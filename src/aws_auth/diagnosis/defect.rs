@@ -100,6 +100,62 @@ pub(crate) enum DefectKind {
     LostPlaceholder {
         quoted: String,
     },
+    /// Quotes around name and value of a field together.
+    QuotedField,
+    /// Another sign of a list than `-`.
+    Bullet {
+        bullet: String,
+    },
+    /// Quotes that end before the value does.
+    QuotesWithin {
+        field: String,
+        quoted: String,
+    },
+    BracketNotOpened {
+        bracket: char,
+    },
+    /// A comma or semicolon behind a value.
+    TrailingSeparator {
+        mark: char,
+    },
+    /// `*` alone in place of an ARN.
+    WildcardValue {
+        field: String,
+    },
+    /// A group written as a field: `dev: true` or `- name: dev`.
+    GroupAsField {
+        group: String,
+    },
+    /// An ARN that is the key of its entry.
+    ArnAsKey {
+        field: &'static str,
+    },
+    /// The marks that git leaves where two changes conflict.
+    MergeConflict,
+    ShellCommand,
+    LineBreaksLost,
+    /// The lines of a block are not further right than its key.
+    BlockNotIndented {
+        key: String,
+        by: usize,
+    },
+    /// A line within a block that starts too far left, so that the block ends there.
+    BlockEnded {
+        key: String,
+        by: usize,
+        is_comment: bool,
+    },
+    /// `mapRoles |`, `mapRoles:|` and the like.
+    BlockHeader {
+        key: &'static str,
+    },
+    /// A field at the top of a ConfigMap that Kubernetes does not have.
+    UnknownManifestField {
+        field: String,
+        fix: String,
+    },
+    /// Keys of aws-auth under `binaryData`.
+    BinaryData,
     /// A template that was not rendered.
     Template {
         engine: &'static str,
@@ -177,6 +233,35 @@ impl DefectKind {
             Self::LostPlaceholder { .. } => {
                 "username `system:node:` without its placeholder {{EC2PrivateDNSName}}".to_owned()
             }
+            Self::QuotedField => "quotes around a whole field".to_owned(),
+            Self::Bullet { bullet } => format!("`{bullet}` instead of `-` before a list item"),
+            Self::QuotesWithin { field, .. } => {
+                format!("quotes that end before the value of {field} does")
+            }
+            Self::BracketNotOpened { bracket } => format!("`{bracket}` that was never opened"),
+            Self::TrailingSeparator { mark } => format!("`{mark}` after a value"),
+            Self::WildcardValue { field } => format!("wildcard in `{field}`"),
+            Self::GroupAsField { group } => format!("group `{group}` written as a field"),
+            Self::ArnAsKey { field } => format!("ARN as a key, without `{field}:`"),
+            Self::MergeConflict => "merge conflict that was not resolved".to_owned(),
+            Self::ShellCommand => "command of a shell".to_owned(),
+            Self::LineBreaksLost => "line breaks lost: everything is on one line".to_owned(),
+            Self::BlockNotIndented { key, .. } => {
+                format!("the text of {key} is not indented more than its key")
+            }
+            Self::BlockEnded {
+                key,
+                is_comment: true,
+                ..
+            } => format!("comment that ends the text of {key}"),
+            Self::BlockEnded { key, .. } => {
+                format!("line that ends the text of {key}, because it starts too far left")
+            }
+            Self::BlockHeader { key } => format!("`{key}` without `: |` after it"),
+            Self::UnknownManifestField { field, .. } => {
+                format!("field `{field}`, which a ConfigMap does not have")
+            }
+            Self::BinaryData => "keys of aws-auth under `binaryData`".to_owned(),
             Self::Template { engine, found } => {
                 format!("template that was not rendered: {found} ({engine})")
             }
@@ -195,10 +280,6 @@ impl DefectKind {
                     "this line"
                 } else {
                     "these lines"
-                };
-                let spaces = |count: usize| match count {
-                    1 => "1 space".to_owned(),
-                    count => format!("{count} spaces"),
                 };
                 let count = spaces(by.unsigned_abs());
                 if *by < 0 {
@@ -261,14 +342,55 @@ impl DefectKind {
             ),
             Self::UnquotedTemplate { quoted, .. }
             | Self::UnquotedValue { quoted, .. }
+            | Self::QuotesWithin { quoted, .. }
             | Self::LostPlaceholder { quoted } => {
                 format!("write {quoted}")
+            }
+            Self::QuotedField => "remove the quotes, or put them around the value alone".to_owned(),
+            Self::Bullet { .. } => "write `- ` instead".to_owned(),
+            Self::BracketNotOpened { bracket } => format!("remove the last `{bracket}`"),
+            Self::TrailingSeparator { mark } => format!("remove the `{mark}`"),
+            Self::WildcardValue { .. } => {
+                "write one entry for each intended role or user: aws-auth has no wildcards".to_owned()
+            }
+            Self::GroupAsField { .. } => "write the group as a list item".to_owned(),
+            Self::ArnAsKey { field } => format!("write the ARN as the value of `{field}`"),
+            Self::MergeConflict => {
+                "keep the lines of one side or of both, and remove the lines with <<<<<<<, ======= and >>>>>>>".to_owned()
+            }
+            Self::ShellCommand => "remove the line".to_owned(),
+            Self::LineBreaksLost => format!(
+                "copy it again with its lines; `{}` prints them",
+                super::GET
+            ),
+            Self::BlockNotIndented { key, by } => {
+                format!("indent all lines of {key} by {} more", spaces(*by))
+            }
+            Self::BlockEnded {
+                by,
+                is_comment: true,
+                ..
+            } => format!("indent the comment by {}, or remove it", spaces(*by)),
+            Self::BlockEnded { by, .. } => {
+                format!("indent this line, and those that belong to it, by {} more", spaces(*by))
+            }
+            Self::BlockHeader { key } => format!("write `{key}: |`"),
+            Self::UnknownManifestField { fix, .. } => fix.clone(),
+            Self::BinaryData => {
+                "write the keys as text under `data:`: EKS reads nothing else".to_owned()
             }
             Self::Template { engine, .. } => format!(
                 "render it first ({}), and check the output",
                 super::template::render(engine)
             ),
         }
+    }
+}
+
+fn spaces(count: usize) -> String {
+    match count {
+        1 => "1 space".to_owned(),
+        count => format!("{count} spaces"),
     }
 }
 

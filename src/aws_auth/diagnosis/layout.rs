@@ -132,6 +132,8 @@ impl ColumnLayout {
             )
         } else if line.column >= dash + 2 {
             (0, line.column)
+        } else if self.fields_are_indented(start, end, dash) {
+            (0, dash + 2)
         } else {
             (
                 (dash + 2).cast_signed() - line.column.cast_signed(),
@@ -189,7 +191,8 @@ impl ColumnLayout {
             self.columns[number] = expected;
             shifted = expected.cast_signed() - line.column.cast_signed();
             let is_moved_with_groups = follows_inserted && line.role == LineRole::Item;
-            if expected != moved(line.column) && !line.inserted && !is_moved_with_groups {
+            let is_moved = expected != moved(line.column) && shifted != 0;
+            if is_moved && !line.inserted && !is_moved_with_groups {
                 let what = if line.role == LineRole::Item {
                     "a group"
                 } else {
@@ -199,6 +202,13 @@ impl ColumnLayout {
             }
         }
         self.wrong(&wrong);
+    }
+
+    /// Whether the fields below a line without its dash start where they belong.
+    fn fields_are_indented(&self, start: usize, end: usize, dash: usize) -> bool {
+        let mut fields = self.lines[start + 1..end].iter();
+        let first = fields.find(|line| line.role == LineRole::Field && !line.inserted);
+        first.is_some_and(|line| line.column == dash + 2 && line.column > self.lines[start].column)
     }
 
     /// The column of the items of a list: where most of them start, if that is deep enough.

@@ -5,19 +5,24 @@
 
 mod content;
 mod defect;
+mod flow;
 mod layout;
+mod letters;
 mod manifest;
 mod normal;
 mod structure;
 mod template;
+mod unfilled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 pub(crate) use self::defect::{Defect, DefectKind};
-pub(crate) use self::manifest::{ManifestDefect, unreadable};
+pub(crate) use self::letters::as_seen;
+pub(crate) use self::manifest::{ManifestDefect, copied_along, unknown_fields, unreadable};
 pub(crate) use self::normal::{is_describe_line, is_describe_output};
-pub(crate) use self::template::{PLACEHOLDERS, TemplateSyntax, template, unfilled};
+pub(crate) use self::template::{PLACEHOLDERS, TemplateSyntax, template};
+pub(crate) use self::unfilled::unfilled;
 use super::entry::fold_field;
 use super::{Section, SectionView, read};
 use crate::yaml::Lines;
@@ -34,6 +39,11 @@ fn field_name(key: &str) -> String {
 
 fn is_field(word: &str) -> bool {
     FIELDS.contains(&field_name(word).as_str())
+}
+
+/// Whether a name is one of the fields that people write in entries.
+pub(crate) fn is_entry_field(name: &str) -> bool {
+    is_field(name)
 }
 
 fn is_arn_field(name: &str) -> bool {
@@ -122,7 +132,10 @@ pub(crate) fn in_line(text: &str, lines: &Lines<'_>, number: usize, found: &str)
 
 /// What is wrong with the characters of a text, whatever it holds.
 pub(crate) fn characters(text: &str) -> Vec<Defect> {
-    normal::normal(text).1
+    match normal::merge_conflict(text) {
+        Some(conflict) => vec![conflict],
+        None => normal::normal(text).1,
+    }
 }
 
 /// Why a text is not what its author meant; `None` where nothing but the reading itself shows a fault.
@@ -141,6 +154,12 @@ pub(crate) fn diagnose(section: Section, text: &str, view: &SectionView) -> Opti
     }
     if !is_suspicious(text, view) {
         return None;
+    }
+    if let Some(conflict) = normal::merge_conflict(text) {
+        return Some(Diagnosis {
+            defects: vec![conflict],
+            repaired: None,
+        });
     }
     let (drafts, mut defects) = normal::normal(text);
     let structure = structure::structure(section, &drafts);
@@ -167,6 +186,7 @@ fn is_suspicious(text: &str, view: &SectionView) -> bool {
     let blank = |value: &str| {
         value.is_empty()
             || !value.is_ascii()
+            || value.ends_with([',', ';'])
             || value.contains(|c: char| c.is_whitespace() || matches!(c, '\\' | '"' | '\''))
     };
     let entry = |entry: &super::Entry| {

@@ -37,12 +37,42 @@ pub(super) fn normal(text: &str) -> (Vec<DraftLine>, Vec<Defect>) {
         })
         .collect();
     let mut defects = Vec::new();
+    shell_command(&mut lines, &mut defects);
     describe_output(&mut lines, &mut defects);
     code_fences(&mut lines, &mut defects);
     prefixes(&mut lines, &mut defects);
     lookalikes(&mut lines, &mut defects);
+    super::letters::letters(&mut lines, &mut defects);
     newlines(&mut lines, &mut defects);
     (lines, defects)
+}
+
+/// The first mark of a merge conflict of git.
+pub(super) fn merge_conflict(text: &str) -> Option<Defect> {
+    let is_mark = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ")
+    };
+    let mut lines = text.lines().enumerate();
+    let (number, line) = lines.find(|(_, line)| is_mark(line))?;
+    Some(Defect::new(DefectKind::MergeConflict, number, line.trim()))
+}
+
+/// The command that printed a text, copied with it.
+fn shell_command(lines: &mut Vec<DraftLine>, defects: &mut Vec<Defect>) {
+    let Some(at) = lines.iter().position(|line| !line.text.trim().is_empty()) else {
+        return;
+    };
+    let line = lines[at].text.trim();
+    let is_command = line.starts_with("kubectl ")
+        || line.starts_with("$ ")
+        || line.contains("$ kubectl ")
+        || line.contains("# kubectl ") && !line.starts_with('#');
+    if is_command {
+        let kind = DefectKind::ShellCommand;
+        defects.push(Defect::new(kind, lines[at].origin, line));
+        lines.remove(at);
+    }
 }
 
 const HEADINGS: [&str; 8] = [
@@ -113,12 +143,23 @@ fn code_fences(lines: &mut Vec<DraftLine>, defects: &mut Vec<Defect>) {
 }
 
 /// The length of a prefix of a line.
-type PrefixLength = dyn Fn(&str) -> Option<usize>;
+type PrefixLength<'a> = dyn Fn(&str) -> Option<usize> + 'a;
 
 /// Line numbers, and the marks of quotations and diffs, where all lines have them.
 fn prefixes(lines: &mut [DraftLine], defects: &mut Vec<Defect>) {
     let marked = |mark: char| move |line: &str| line.starts_with(mark).then_some(mark.len_utf8());
-    let kinds: [(&'static str, &PrefixLength); 4] = [
+    let grep = grep_prefix(lines);
+    let of_grep = |line: &str| {
+        let rest = line.strip_prefix(grep.as_deref()?)?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let is_end = digits > 0 && rest[digits..].starts_with([':', '-']);
+        Some(line.len() - rest.len() + if is_end { digits + 1 } else { 0 })
+    };
+    let is_diff = is_diff(lines);
+    let of_diff = |line: &str| (is_diff && line.starts_with([' ', '+'])).then_some(1);
+    let kinds: [(&'static str, &PrefixLength<'_>); 6] = [
+        ("file name and line number", &of_grep),
+        ("marks of a diff", &of_diff),
         ("line numbers", &number),
         ("`>` of a quotation", &marked('>')),
         ("`+` of a diff", &marked('+')),
@@ -151,6 +192,29 @@ fn prefixes(lines: &mut [DraftLine], defects: &mut Vec<Defect>) {
             line.text.replace_range(..common, "");
         }
     }
+}
+
+/// The name of a file that begins most lines, with the colon behind it.
+fn grep_prefix(lines: &[DraftLine]) -> Option<String> {
+    let first = lines.iter().find(|line| !line.text.trim().is_empty())?;
+    let (name, _) = first.text.split_once(':')?;
+    let is_file = name.contains(['.', '/']) && !name.contains([' ', '"', '\'']);
+    is_file.then(|| format!("{name}:"))
+}
+
+/// Whether a text is one that a diff shows: each line begins with a space or a plus, and some with each.
+fn is_diff(lines: &[DraftLine]) -> bool {
+    let mut content = lines.iter().filter(|line| !line.text.trim().is_empty());
+    let is_first = content
+        .next()
+        .is_some_and(|line| line.text.starts_with(' '));
+    let mut some = false;
+    is_first
+        && content.all(|line| {
+            some |= line.text.starts_with('+');
+            line.text.starts_with([' ', '+'])
+        })
+        && some
 }
 
 /// The length of a line number with what is around it. A bare number before a space is one only if text follows.
@@ -339,6 +403,7 @@ fn matters(line: &str, word: usize, at: usize, c: char) -> bool {
     line[word..at].starts_with("arn:")
         || is_item
         || (is_quote && edge)
+        || (is_colon && matches!(&line[word..at], "system" | "eks"))
         || (is_colon && at <= FIELD_WITHIN && is_field())
 }
 

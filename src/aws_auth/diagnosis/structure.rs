@@ -52,12 +52,14 @@ pub(super) struct Structure {
     pub(super) exotic: bool,
 }
 
-struct StructureReader<'l> {
+pub(super) struct StructureReader<'l> {
     section: Section,
-    drafts: &'l [DraftLine],
-    parsed: Vec<ParsedLine>,
-    out: Structure,
+    pub(super) drafts: &'l [DraftLine],
+    pub(super) parsed: Vec<ParsedLine>,
+    pub(super) out: Structure,
     entry: Option<usize>,
+    /// The column of the dash of the entry.
+    start: usize,
     seen: BTreeSet<String>,
     /// The field that holds the list or value that the next lines belong to.
     open: Option<OpenField>,
@@ -78,6 +80,7 @@ pub(super) fn structure(section: Section, drafts: &[DraftLine]) -> Structure {
         parsed: Vec::new(),
         out: Structure::default(),
         entry: None,
+        start: 0,
         seen: BTreeSet::new(),
         open: None,
     };
@@ -125,10 +128,9 @@ impl StructureReader<'_> {
             return self.field(at, &parsed, name, *has_value);
         }
         if parsed.dashes > 0 {
-            self.item(at, &parsed);
-        } else {
-            self.text(at, &parsed);
+            return self.item(at, &parsed);
         }
+        self.text(at, &parsed);
         at + 1
     }
 
@@ -139,9 +141,12 @@ impl StructureReader<'_> {
     }
 
     /// Takes a line into the structure, with the faults that it has within.
-    fn push(&mut self, at: usize, role: LineRole, parsed: Option<&ParsedLine>) {
+    pub(super) fn push(&mut self, at: usize, role: LineRole, parsed: Option<&ParsedLine>) {
         let draft = &self.drafts[at];
         let column = draft.indent();
+        if role == LineRole::Start {
+            self.start = column;
+        }
         let mut placed = PlacedLine {
             origin: draft.origin,
             entry: self.entry.unwrap_or_default(),
@@ -195,6 +200,23 @@ impl StructureReader<'_> {
     }
 
     fn field(&mut self, at: usize, parsed: &ParsedLine, name: &str, has_value: bool) -> usize {
+        if let Some(group) = self.group_as_field(at, parsed, name) {
+            let kind = DefectKind::GroupAsField {
+                group: group.clone(),
+            };
+            self.report(kind, at, "");
+            self.push(
+                at,
+                LineRole::Item,
+                Some(&ParsedLine {
+                    dashes: 1,
+                    lead: parsed.lead.max(2),
+                    text: group,
+                    ..parsed.clone()
+                }),
+            );
+            return at + 1;
+        }
         if name == "sso" {
             self.out.exotic = true;
         }
@@ -237,6 +259,33 @@ impl StructureReader<'_> {
             self.rest(at, rest);
         }
         self.value_lines(at, parsed, column)
+    }
+
+    /// The group that a line in a list of groups names, although it is written as a field: `dev: true`, `- name: dev`.
+    fn group_as_field(&self, at: usize, parsed: &ParsedLine, name: &str) -> Option<String> {
+        let open = self.open.as_ref()?;
+        let column = self.drafts[at].indent();
+        let is_within = if parsed.dashes == 0 {
+            column > open.column
+        } else {
+            parsed.dashes == 1 && column > self.start && column >= open.column
+        };
+        if open.name != "groups" || open.has_value || super::is_field(name) || !is_within {
+            return None;
+        }
+        let (key, value) = parsed.text.split_once(':')?;
+        let value = value.trim();
+        let is_label = matches!(name, "name" | "group" | "groupname");
+        let is_flag = matches!(value, "" | "true" | "{}" | "~" | "null");
+        let group = match (is_label, is_flag) {
+            (true, false) => value,
+            (false, true) => key,
+            (_, _) => return None,
+        };
+        let is_name = group
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"[]{}&*!|>".contains(&b));
+        is_name.then(|| group.to_owned())
     }
 
     /// What of a line goes into a line of its own: further fields, or the first item of a list.
@@ -292,8 +341,8 @@ impl StructureReader<'_> {
             .text
             .split_once(": ")
             .map_or("", |(_, value)| value.trim());
-        let mut next = at + 1;
         if value.starts_with(['|', '>']) {
+            let mut next = at + 1;
             while next < self.drafts.len()
                 && (self.drafts[next].text.trim().is_empty() || self.drafts[next].indent() > column)
             {
@@ -305,45 +354,7 @@ impl StructureReader<'_> {
         if value.starts_with(['&', '*', '!']) {
             self.out.exotic = true;
         }
-        let Some(bracket) = value.chars().next().filter(|c| matches!(c, '[' | '{')) else {
-            return next;
-        };
-        if value.starts_with("{{") {
-            return next;
-        }
-        let mut depth = nesting(value);
-        while depth > 0 && next < self.drafts.len() {
-            let line = &self.parsed[next];
-            let is_field =
-                matches!(&line.content, LineContent::Field { name, .. } if super::is_field(name));
-            if is_field || line.dashes > 0 {
-                break;
-            }
-            depth += nesting(&line.text);
-            self.push(next, LineRole::Continuation, None);
-            next += 1;
-        }
-        if depth > 0 {
-            let close = if bracket == '[' { ']' } else { '}' };
-            self.out.defects.push(
-                Defect::new(
-                    DefectKind::BracketNotClosed { bracket },
-                    self.drafts[at].origin,
-                    value,
-                )
-                .through(self.drafts[next - 1].origin),
-            );
-            if let Some(last) = self.out.lines.last_mut() {
-                let (bare, comment) = match last.text.find(" #") {
-                    Some(at) => (last.text[..at].to_owned(), last.text[at..].to_owned()),
-                    None => (last.text.clone(), String::new()),
-                };
-                let bare = bare.trim_end().trim_end_matches(',').to_owned();
-                let closing: String = std::iter::repeat_n(close, depth.unsigned_abs()).collect();
-                last.text = format!("{bare}{closing}{comment}");
-            }
-        }
-        next
+        self.brackets(at, value)
     }
 
     /// The names of the fields from a line on to the next one with a dash before a field, or to the end.
@@ -381,12 +392,38 @@ impl StructureReader<'_> {
     fn begins(&self, at: usize, name: &str) -> bool {
         let has_arn = self.seen.iter().any(|name| is_arn_field(name));
         if is_arn_field(name) {
-            return has_arn;
+            // An ARN alone behind whole fields is given twice.
+            let others = self.seen.iter().any(|name| !is_arn_field(name));
+            return has_arn && others && self.segment(at).len() > 1;
         }
         self.seen.contains(name) && self.segment(at).iter().any(|name| is_arn_field(name))
     }
 
-    fn item(&mut self, at: usize, parsed: &ParsedLine) {
+    /// Whether a line begins an entry although its field is not recognised: fields without a dash follow it that the entry above has
+    /// already. Never a group of the entry above: it would lose its fields to this one.
+    fn heads_entry(&self, at: usize, parsed: &ParsedLine, is_at_start: bool) -> bool {
+        if !is_at_start && !parsed.text.contains("arn:") {
+            return false;
+        }
+        let next = (at + 1..self.drafts.len()).find(|next| !self.drafts[*next].is_blank());
+        next.is_some_and(|next| {
+            let next = &self.parsed[next];
+            let LineContent::Field { name, .. } = &next.content else {
+                return false;
+            };
+            next.dashes == 0 && self.seen.contains(name)
+        })
+    }
+
+    fn begin_unknown(&mut self, at: usize, parsed: &ParsedLine) {
+        self.entry = Some(self.entry.map_or(0, |entry| entry + 1));
+        self.seen.clear();
+        self.open = None;
+        self.out.exotic = true;
+        self.push(at, LineRole::Start, Some(parsed));
+    }
+
+    fn item(&mut self, at: usize, parsed: &ParsedLine) -> usize {
         let is_open = self.open.as_ref().is_some_and(|open| !open.has_value);
         let lacks_groups = self.open.as_ref().is_some_and(|open| {
             open.has_value && (open.name == "username" || is_arn_field(&open.name))
@@ -394,22 +431,28 @@ impl StructureReader<'_> {
         let is_arn = parsed.text.starts_with("arn:");
         let is_flow =
             parsed.text.starts_with(['{', '[', '&', '*', '!']) && !parsed.text.starts_with("{{");
-        if parsed.text.is_empty() || is_flow {
+        let is_at_start = self.entry.is_some() && self.drafts[at].indent() <= self.start;
+        let is_entry = if parsed.text.is_empty() || is_flow {
             // An entry in one line, or one whose fields start in the next.
-            let is_entry = is_flow || !is_open;
-            if is_entry {
-                self.entry = Some(self.entry.map_or(0, |entry| entry + 1));
-                self.seen.clear();
-                self.open = None;
-                self.out.exotic |=
-                    parsed.text.is_empty() || parsed.text.starts_with(['&', '*', '!', '[']);
-                self.push(at, LineRole::Start, Some(parsed));
-                return;
+            is_flow || !is_open || is_at_start
+        } else {
+            is_open && self.heads_entry(at, parsed, is_at_start)
+        };
+        if is_entry {
+            self.entry = Some(self.entry.map_or(0, |entry| entry + 1));
+            self.seen.clear();
+            if parsed.text.starts_with('{') {
+                // Whole by itself, so that nothing behind it belongs to it.
+                self.seen.extend(super::FIELDS.map(str::to_owned));
             }
+            self.open = None;
+            self.out.exotic |= !parsed.text.starts_with('{');
+            self.push(at, LineRole::Start, Some(parsed));
+            return self.brackets(at, &parsed.text);
         }
         if self.entry.is_none() || (is_arn && !is_open) || !(is_open || lacks_groups) {
             self.push(at, LineRole::Outside, Some(parsed));
-            return;
+            return at + 1;
         }
         if !is_open {
             let origin = self.drafts[at].origin;
@@ -451,6 +494,7 @@ impl StructureReader<'_> {
         if let Some(defect) = last.take(4).find(|it| it.kind == DefectKind::MissingGroups) {
             defect.through = origin;
         }
+        at + 1
     }
 
     fn text(&mut self, at: usize, parsed: &ParsedLine) {
@@ -476,6 +520,11 @@ impl StructureReader<'_> {
             .open
             .as_ref()
             .is_some_and(|open| open.name == "groups" && !open.has_value);
+        let is_at_start = self.drafts[at].indent() <= self.start;
+        if is_group && self.heads_entry(at, parsed, is_at_start) {
+            self.begin_unknown(at, parsed);
+            return;
+        }
         if is_group && !parsed.text.starts_with(['[', '&', '*', '!']) {
             self.report(DefectKind::MissingDash { what: "the group" }, at, "");
             if let Some(open) = &mut self.open {
@@ -529,20 +578,4 @@ fn is_section_key(name: &str) -> bool {
         .iter()
         .any(|section| field_name(section.key()) == name);
     is_section || matches!(name, "apiversion" | "kind" | "metadata" | "data")
-}
-
-/// How many brackets a text opens and does not close.
-fn nesting(text: &str) -> isize {
-    let mut depth = 0;
-    let mut quote = None;
-    for c in text.chars() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '[' | '{') => depth += 1,
-            (None, ']' | '}') => depth -= 1,
-            (_, _) => {}
-        }
-    }
-    depth
 }

@@ -166,7 +166,7 @@ fn is_in_arn(before: &str) -> bool {
 }
 
 /// Whether a word is a placeholder of the authenticator, or spelled much like one.
-fn is_placeholder(word: &str) -> bool {
+pub(super) fn is_placeholder(word: &str) -> bool {
     PLACEHOLDERS
         .iter()
         .any(|known| crate::yaml::almost(word, known))
@@ -195,115 +195,6 @@ fn function(line: &str) -> Option<TemplateSyntax> {
         engine: CLOUDFORMATION,
         span: at..at + name.len(),
     })
-}
-
-/// A variable or placeholder in a value that was to be replaced by hand or by a script, as it is written.
-pub(crate) fn unfilled(value: &str) -> Option<&str> {
-    let delimited = [
-        ("${", "}"),
-        ("$(", ")"),
-        ("<", ">"),
-        ("((", "))"),
-        ("[[", "]]"),
-        ("#{", "}"),
-    ];
-    let of = |(open, close): &(&str, &str)| {
-        let at = value.find(open)?;
-        let inner = &value[at + open.len()..];
-        let end = inner.find(close)?;
-        (end > 0).then(|| at..at + open.len() + end + close.len())
-    };
-    let delimited = delimited
-        .iter()
-        .filter_map(of)
-        .min_by_key(|span| span.start);
-    delimited
-        .or_else(|| dollar(value))
-        .or_else(|| surrounded(value))
-        .or_else(|| spelled_out(value))
-        .map(|span| &value[span])
-}
-
-/// `$NAME`.
-fn dollar(value: &str) -> Option<Range<usize>> {
-    let at = value.find('$')?;
-    let name = &value[at + 1..];
-    let length = name
-        .bytes()
-        .take_while(|b| b.is_ascii_alphanumeric() || *b == b'_')
-        .count();
-    (length > 0).then(|| at..at + 1 + length)
-}
-
-/// `@NAME@`, `%NAME%` and `__NAME__`, which sed and installers replace.
-fn surrounded(value: &str) -> Option<Range<usize>> {
-    let upper = |text: &str| {
-        !text.is_empty()
-            && text.bytes().any(|b| b.is_ascii_alphabetic())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-    };
-    ["@", "%", "__"].into_iter().find_map(|mark| {
-        let at = value.find(mark)?;
-        let inner = &value[at + mark.len()..];
-        let end = inner.find(mark)?;
-        upper(&inner[..end]).then(|| at..at + end + 2 * mark.len())
-    })
-}
-
-/// Words that ask to be replaced.
-fn spelled_out(value: &str) -> Option<Range<usize>> {
-    let words = [
-        "REPLACE_ME",
-        "REPLACE-ME",
-        "REPLACEME",
-        "REPLACE_WITH",
-        "CHANGE_ME",
-        "CHANGE-ME",
-        "CHANGEME",
-        "FIXME",
-        "YOUR_",
-        "YOUR-",
-        "ACCOUNT_ID",
-        "ACCOUNT-ID",
-        "ACCOUNTID",
-        "AWS_ACCOUNT",
-        "ROLE_NAME",
-        "ROLE-NAME",
-        "ROLENAME",
-        "USER_NAME",
-        "ROLE_ARN",
-        "ROLEARN",
-        "USER_ARN",
-        "USERARN",
-        "INSTANCE_ROLE",
-        "NODE_ROLE",
-    ];
-    let word = |(at, word): (usize, &str)| {
-        words
-            .iter()
-            .any(|known| word.contains(known))
-            .then(|| at..at + word.len())
-    };
-    let mut at = 0;
-    for piece in value.split_inclusive([':', '/', ' ']) {
-        let bare = piece.trim_end_matches([':', '/', ' ']);
-        if let Some(span) = word((at, bare)) {
-            return Some(span);
-        }
-        let is_left_out = bare.len() >= 2 && bare.bytes().all(|b| b == b'.');
-        if is_left_out || bare.contains('…') {
-            return Some(at..at + bare.len());
-        }
-        // XXXXXXXXXXXX in place of an account.
-        let is_x = bare.len() >= 4 && bare.bytes().all(|b| matches!(b, b'x' | b'X'));
-        if is_x {
-            return Some(at..at + bare.len());
-        }
-        at += piece.len();
-    }
-    None
 }
 
 #[cfg(test)]
@@ -370,33 +261,6 @@ mod tests {
             let template = template(line);
             let got = template.map(|it| (it.engine, &line[it.span]));
             assert_eq!(got, found, "{line}");
-        }
-    }
-
-    #[test]
-    fn variables_are_named() {
-        for (value, found) in [
-            ("$instance_role", Some("$instance_role")),
-            (
-                "arn:aws:iam::${AWS_ACCOUNT_ID}:role/a",
-                Some("${AWS_ACCOUNT_ID}"),
-            ),
-            ("arn:aws:iam::$(ACCOUNT):role/a", Some("$(ACCOUNT)")),
-            ("<ARN of instance role>", Some("<ARN of instance role>")),
-            ("arn:aws:iam::@ACCOUNT@:role/a", Some("@ACCOUNT@")),
-            ("__ROLE__", Some("__ROLE__")),
-            ("%ROLE%", Some("%ROLE%")),
-            ("((role))", Some("((role))")),
-            ("arn:aws:iam::ACCOUNT_ID:role/a", Some("ACCOUNT_ID")),
-            ("arn:aws:iam::XXXXXXXXXXXX:role/a", Some("XXXXXXXXXXXX")),
-            ("arn:aws:iam::111122223333:role/...", Some("...")),
-            ("arn:aws:iam::111122223333:role/a…", Some("a…")),
-            ("arn:aws:iam::111122223333:user/a.b", None),
-            ("arn:aws:iam::111122223333:user/jane@example.com", None),
-            ("arn:aws:iam::111122223333:role/a_b-c", None),
-            ("system:node:{{EC2PrivateDNSName}}", None),
-        ] {
-            assert_eq!(unfilled(value), found, "{value}");
         }
     }
 }

@@ -73,7 +73,7 @@ fn messages_name_the_fix() {
         ),
         (
             "- username: x\n",
-            "the entry has no `rolearn`: give it one, or remove the entry",
+            "the entry has no `rolearn`: write `rolearn:` with the ARN that the entry is for",
         ),
         (
             "- rolearn: 5\n",

@@ -4,12 +4,20 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::access_entry::node_defaults;
 use crate::desired::Desired;
 use crate::migrate::{Who, verdicts};
 use crate::observed::{ConfigMapView, HistoryState, Observed, Settings};
 
 const ACCOUNTS: [&str; 3] = ["111122223333", "444455556666", "1234"];
 const NAMES: usize = 3;
+/// What entries of aws-auth give.
+const GIVEN: [&str; 4] = [
+    "  username: someone\n  groups: [team]\n",
+    "  groups: [team]\n",
+    "  username: boss\n  groups: [system:masters]\n",
+    "  username: system:node:{{SessionName}}\n  groups: [system:bootstrappers, system:nodes]\n",
+];
 
 /// An entry of aws-auth.
 #[allow(
@@ -27,7 +35,8 @@ struct Item {
     upper: bool,
     /// In another partition than the cluster.
     china: bool,
-    named: bool,
+    /// What it gives: a name, none, administrator, or that of a node.
+    gives: usize,
 }
 
 /// A role or user.
@@ -88,7 +97,8 @@ struct Generated {
     mode: Mode,
     items: Vec<Item>,
     accounts: Vec<usize>,
-    entries: Vec<(Name, bool)>,
+    /// Access entries: of whom, with its path, of Fargate's nodes.
+    entries: Vec<(Name, bool, bool)>,
     /// Where IAM of the first account was read: whether each of its roles has the path, and was made again since its entry.
     iam: Option<[(bool, bool); NAMES]>,
 }
@@ -109,22 +119,22 @@ fn generated() -> impl Strategy<Value = Generated> {
         flag(),
         flag(),
         flag(),
-        any::<bool>(),
+        0..GIVEN.len(),
     )
-        .prop_map(|(in_users, who, path, upper, china, named)| Item {
+        .prop_map(|(in_users, who, path, upper, china, gives)| Item {
             in_users,
             who,
             path,
             upper,
             china,
-            named,
+            gives,
         });
     let mode = prop_oneof![
         Just(Mode::ConfigMap),
         Just(Mode::ApiAndConfigMap),
         Just(Mode::Api)
     ];
-    let entries = prop::collection::vec((name(2), any::<bool>()), 0..5);
+    let entries = prop::collection::vec((name(2), any::<bool>(), flag()), 0..5);
     let iam = prop::option::of(prop::array::uniform3((any::<bool>(), flag())));
     (
         mode,
@@ -168,7 +178,7 @@ impl Generated {
     /// `mapRoles`, then `mapUsers`, then the account.
     fn way(&self, who: Name) -> Way {
         let mut entries = self.entries.iter();
-        let by_entry = entries.any(|(other, path)| *other == who && self.is_alive(who, *path));
+        let by_entry = entries.any(|(other, path, _)| *other == who && self.is_alive(who, *path));
         if self.mode != Mode::ConfigMap && by_entry {
             return Way::Entry;
         }
@@ -186,14 +196,8 @@ impl Generated {
         let list = |in_users: bool| {
             let items = self.items.iter().filter(|item| item.in_users == in_users);
             let key = if in_users { "userarn" } else { "rolearn" };
-            let items = items.map(|item| {
-                let username = if item.named {
-                    "  username: someone\n"
-                } else {
-                    ""
-                };
-                format!("- {key}: {:?}\n{username}  groups: [team]\n", item.arn())
-            });
+            let items =
+                items.map(|item| format!("- {key}: {:?}\n{}", item.arn(), GIVEN[item.gives]));
             items.collect::<Vec<String>>().concat()
         };
         let accounts = self.accounts.iter();
@@ -209,11 +213,17 @@ impl Generated {
         let mut world = World::new(self.mode);
         world.document = Document::parse(&data);
         world.data = data;
-        let entries = self.entries.iter().map(|(who, path)| {
+        let entries = self.entries.iter().map(|(who, path, fargate)| {
             let arn = who.arn("aws", entry_path(*who, *path), false);
             let (_, mut state) = entry("any", "someone", &[]);
             if let Some(entry) = &mut state.entry {
                 entry.principal_arn.clone_from(&arn);
+                let type_ = EntryType::FargateLinux;
+                if let Some(nodes) = node_defaults(type_).filter(|_| *fargate && !who.user) {
+                    entry.kind = Kind::Known(type_);
+                    nodes.username.clone_into(&mut entry.username);
+                    entry.groups = nodes.groups.iter().map(|it| (*it).to_owned()).collect();
+                }
                 entry.tags =
                     BTreeMap::from([(PRINCIPAL_ID_TAG.to_owned(), format!("ID{}", who.text()))]);
             }
@@ -283,6 +293,11 @@ proptest! {
                 Key::parse_arn(&row.identity.principal).as_ref() == Some(&key)
             });
             prop_assert_eq!(listed, matches!(way, Way::Entry | Way::Text), "access {:?}: {:?}", who, report);
+            let rows = report.principals.iter().filter(|row| Key::parse_arn(&row.identity.principal).as_ref() == Some(&key));
+            let by_access: BTreeSet<bool> = rows.map(|row| row.identity.administrator.is_some()).collect();
+            let by_explain = explanation.identities.iter().filter(|_| way != Way::Account);
+            let by_explain: BTreeSet<bool> = by_explain.map(|identity| identity.administrator.is_some()).collect();
+            prop_assert_eq!(by_access, by_explain, "administrator {:?}: {:?}", who, explanation);
             let account = report.principals.iter().any(|row| row.identity.principal == ACCOUNTS[who.account]);
             prop_assert!(way != Way::Account || account, "access {:?}: {:?}", who, report);
             let lost = migration.losers(Mode::Api).any(|loser| loser.who.key() == Some(&key));

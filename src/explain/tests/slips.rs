@@ -153,3 +153,69 @@ fn the_root_user_gets_what_counts_in_the_mode() {
         assert!(message.contains(words), "{mode}: {message}");
     }
 }
+
+#[test]
+fn an_entry_under_a_misspelled_key_or_in_other_letters_is_found() {
+    for key in [
+        "mapRole",
+        "map_roles",
+        "maproles",
+        "mapRoles ",
+        "map\u{200b}Roles",
+    ] {
+        let mut world = with_roles("");
+        world.data = BTreeMap::from([(key.to_owned(), text())]);
+        world.document = Document::parse(&world.data);
+        let cause = cause(&world, &role("two"));
+        assert_eq!(cause.kind, CauseKind::KeyCase, "{key:?}: {cause:#?}");
+        let fix = cause.fix.expect("a fix").text;
+        assert!(fix.contains("to mapRoles ("), "{key:?}: {fix}");
+    }
+    for (written, line) in [
+        ("arn:aws:iam::111122223333:role/tw\u{43e}", 5),
+        ("\"arn:aws:iam::111122223333:role/two\\u200b\"", 5),
+        ("\\\"arn:aws:iam::111122223333:role/two\\\"", 5),
+    ] {
+        let text = text().replace(&role("two"), written);
+        let cause = cause(&with_roles(&text), &role("two"));
+        let is_known = matches!(cause.kind, CauseKind::InvalidArn | CauseKind::EntryDropped);
+        assert!(is_known, "{written}: {cause:#?}");
+        let place = format!("line {line}");
+        assert!(cause.message.contains(&place), "{written}: {cause:#?}");
+    }
+}
+
+#[test]
+fn an_account_that_is_written_as_an_arn_is_found() {
+    let mut world = with_roles("");
+    let accounts = "- arn:aws:iam::777788889999:root\n".to_owned();
+    world.data = BTreeMap::from([("mapAccounts".to_owned(), accounts)]);
+    world.document = Document::parse(&world.data);
+    let cause = cause(&world, "arn:aws:iam::777788889999:role/x");
+    assert!(cause.message.contains("no account ID"), "{cause:#?}");
+    let fix = cause.fix.expect("a fix").text;
+    assert!(fix.contains("write \"777788889999\""), "{fix}");
+}
+
+#[test]
+fn groups_that_are_read_as_items_of_the_list_are_noted() {
+    let text = text().replacen("  groups:\n  - ones", "  groups:\n- ones", 1);
+    let explanation = with_roles(&text).explain(&role("one"));
+    assert!(explanation.has_access);
+    let notes = explanation.notes.join("\n");
+    assert!(notes.contains("mapRoles line 4"), "{notes}");
+}
+
+#[test]
+fn nodes_with_an_access_entry_of_another_type_are_noted() {
+    let mut world = World::new(Mode::ApiAndConfigMap);
+    let text = "- rolearn: arn:aws:iam::111122223333:role/Viewer\n  username: system:node:{{EC2PrivateDNSName}}\n  groups: \
+        [system:bootstrappers, system:nodes]\n";
+    world.data = BTreeMap::from([("mapRoles".to_owned(), text.to_owned())]);
+    world.document = Document::parse(&world.data);
+    let notes = world.explain(&role("Viewer")).notes.join("\n");
+    assert!(notes.contains("these nodes can't work"), "{notes}");
+    assert!(notes.contains("--type EC2_LINUX"), "{notes}");
+    let notes = world.explain(&role("Boss")).notes.join("\n");
+    assert!(!notes.contains("nodes"), "{notes}");
+}

@@ -156,8 +156,9 @@ fn a_value_that_is_emptied() {
 #[test]
 fn keys_and_manifests() {
     all_end_in(&[
-        (config_map(&[("maproles", ROLE)]), &[UnreadKey]),
-        (config_map(&[("mapRole", ROLE)]), &[UnreadKey]),
+        (config_map(&[("maproles", ROLE)]), &[MisspelledKey]),
+        (config_map(&[("mapRole", ROLE)]), &[MisspelledKey]),
+        (config_map(&[("mapRole", "[]\n")]), &[UnreadKey]),
         (
             "kind: ConfigMap\nmetadata: {name: aws-auth}\ndata:\n  mapRoles:\n  - rolearn: x\n"
                 .to_owned(),
@@ -167,7 +168,7 @@ fn keys_and_manifests() {
         (
             "kind: ConfigMap\nmetadata: {name: aws-auth}\ndata:\n  mapRoles: |\n  - rolearn: x\n"
                 .to_owned(),
-            &[NoManifest],
+            &[Indentation],
         ),
         (
             format!("{}  mapRoles: |\n    []\n", of_role(NAMED)),
@@ -524,18 +525,18 @@ fn mappings_and_their_codes() {
         (
             format!(
                 "{}---\n{}",
-                mapping("a", role),
-                mapping("b", &role.replace("team/a", "A"))
+                mapping("a", &format!("{role}groups: [g]")),
+                mapping("b", &format!("{}groups: [g]", role.replace("team/a", "A")))
             ),
             &[SamePrincipal],
         ),
         (
             format!("{}---\n{}", mapping("a", set), mapping("b", set)),
-            &[SamePrincipal],
+            &[NoGroups, NoGroups, SamePrincipal],
         ),
         (
             format!("{}---\n{}", mapping("a", role), mapping("b", user)),
-            &[],
+            &[NoGroups, NoGroups],
         ),
     ];
     all_end_in(&cases);
@@ -555,7 +556,8 @@ fn names_of_access_policies_and_joined_groups_in_mappings() {
         (policy("AmazonEKSClusterAdminsPolicy"), &[MisspelledPolicy]),
         (policy("AmazonEKSviewPolicy"), &[MisspelledPolicy]),
         (policy("AmazonEKSClusterAdminPolicy"), &[]),
-        (policy("AmazonEKSComputePolicy"), &[]),
+        (policy("AmazonEKSComputePolicy"), &[NotInEffect]),
+        (policy("AmazonEKSAdminViewPolciy"), &[MisspelledPolicy]),
         (policy("AmazonEKSAutoNodePolicy"), &[]),
         (mapping("  groups: [\"a, b\"]\n"), &[OneLineList]),
     ]);

@@ -17,7 +17,7 @@ const ROUNDS: u64 = 40;
 const FIRST: usize = 8;
 
 /// A small generator of numbers (Knuth's MMIX constants).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn roll(&mut self, below: usize) -> usize {
@@ -34,7 +34,7 @@ impl Dice {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Arn,
     Username,
     Groups,
@@ -42,7 +42,7 @@ enum Part {
 }
 
 #[derive(Clone, Debug)]
-struct DocLine {
+pub(super) struct DocLine {
     entry: usize,
     part: Part,
     /// The line begins an entry.
@@ -63,7 +63,7 @@ impl DocLine {
 }
 
 /// A right document of three or four entries, each with an ARN, a username and two or three groups.
-fn document(dice: &mut Dice) -> Vec<DocLine> {
+pub(super) fn document(dice: &mut Dice) -> Vec<DocLine> {
     let dash = *dice.pick(&[0, 0, 2]);
     let item = *dice.pick(&[0, 2]);
     let mut lines = Vec::new();
@@ -117,9 +117,9 @@ fn line_of(doc: &[DocLine], dice: &mut Dice, part: Part) -> usize {
 }
 
 /// A text with a fault, and the line of it, counted from 0.
-type Faulty = Option<(Vec<String>, usize)>;
+pub(super) type Faulty = Option<(Vec<String>, usize)>;
 
-fn written(doc: &[DocLine]) -> Vec<String> {
+pub(super) fn written(doc: &[DocLine]) -> Vec<String> {
     doc.iter().map(DocLine::written).collect()
 }
 
@@ -167,10 +167,10 @@ fn all(doc: &[DocLine], to: &dyn Fn(usize, &str) -> String, line: usize) -> Faul
     Some((lines.collect(), line))
 }
 
-struct InjectedFault {
-    name: &'static str,
-    code: Code,
-    inject: fn(&[DocLine], &mut Dice) -> Faulty,
+pub(super) struct InjectedFault {
+    pub(super) name: &'static str,
+    pub(super) code: Code,
+    pub(super) inject: fn(&[DocLine], &mut Dice) -> Faulty,
 }
 
 macro_rules! faults {
@@ -179,7 +179,7 @@ macro_rules! faults {
     };
 }
 
-static FAULTS: &[InjectedFault] = faults! {
+pub(super) static FAULTS: &[InjectedFault] = faults! {
     "no groups:", MissingGroups, |doc, dice| {
         let at = line_of(doc, dice, Part::Groups);
         let mut lines = written(doc);

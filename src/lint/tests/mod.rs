@@ -1,8 +1,10 @@
 //! Texts and the codes that they end in; ordinary ones, which end in none; and the laws of `--fix`.
 
 mod cases;
+mod elsewhere;
 mod faults;
 mod fixes;
+mod kinds;
 mod managed;
 mod reports;
 mod variants;

@@ -182,12 +182,7 @@ const VARIANTS: [(&str, &str, Code, &str); 40] = [
         AlmostWellKnown,
         "write \"system:masters\"",
     ),
-    (
-        "  - dev",
-        "  \u{2022} dev",
-        ListDash,
-        "write `- ` before it",
-    ),
+    ("  - dev", "  \u{2022} dev", ListDash, "write `- ` instead"),
     (
         "groups:\n  - dev",
         "groups: dev",

@@ -207,7 +207,7 @@ fn users_accounts_and_entries_without_access() {
     mapRoles line 3: arn:aws:iam::111122223333:role/with/path: its ARN has the role's path, and the authenticator sees roles without their path: it would have to be arn:aws:iam::111122223333:role/path
     mapRoles line 4: (sso): EKS does not read entries with `sso`: write the role's ARN without its path
     mapRoles line 6: arn:aws:sts::111122223333:assumed-role/a/session: "arn:aws:sts::111122223333:assumed-role/a/session" is a session of a role: write the role, "arn:aws:iam::111122223333:role/a"
-    mapRoles line 8: username: nobody: the entry has no `rolearn`: give it one, or remove the entry
+    mapRoles line 8: username: nobody: the entry has no `rolearn`: write `rolearn:` with the ARN that the entry is for
     mapAccounts line 2: 44445555666: an account has exactly 12 digits, so it never matches
     "#);
     let last = migration

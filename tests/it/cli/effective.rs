@@ -57,7 +57,7 @@ fn prints_a_table_and_what_is_dropped() {
     (2) EKS does not read entries with `sso`
     Principals without an account are in 111122223333.
 
-    warning: the entry has no `rolearn`: give it one, or remove the entry
+    warning: the entry has no `rolearn`: write `rolearn:` with the ARN that the entry is for
      --> mapRoles:7:3
       |
     7 | - username: nobody
@@ -128,7 +128,7 @@ fn prints_json() {
           "key": "mapRoles",
           "line": 7,
           "column": 3,
-          "message": "the entry has no `rolearn`: give it one, or remove the entry"
+          "message": "the entry has no `rolearn`: write `rolearn:` with the ARN that the entry is for"
         },
         {
           "key": "mapRoles",
@@ -184,7 +184,7 @@ fn a_dropped_entry_alone_is_no_failure() {
 
     (1) its ARN is not that of a role or user, so no caller has it
 
-    warning: the entry has no `rolearn`: give it one, or remove the entry
+    warning: the entry has no `rolearn`: write `rolearn:` with the ARN that the entry is for
      --> mapRoles:1:3
       |
     1 | - username: x
