@@ -90,16 +90,10 @@ fn a_renamed_mapping_lets_go_of_what_the_mode_no_longer_reads() {
     simulation.create("n", "role/p", &node);
     simulation.delete("m");
     hours_pass(&mut simulation);
-    assert!(
-        !simulation.objects.contains_key("m"),
-        "in aws-auth: {in_text}"
-    );
+    assert!(!simulation.objects.contains_key("m"));
     simulation.delete("n");
     hours_pass(&mut simulation);
-    assert!(
-        !simulation.objects.contains_key("n"),
-        "in aws-auth: {in_text}"
-    );
+    assert!(!simulation.objects.contains_key("n"));
     assert!(!simulation.roles().contains("role/p\""));
 }
 
