@@ -226,6 +226,7 @@ fn assert_prose_fits(shown: &str, width: usize) {
         "kubectl ",
         "filter ",
         "eksctl ",
+        "identity-mapper ",
         "  resource ",
     ];
     for line in shown.lines() {
@@ -329,10 +330,7 @@ fn migrate_plan_prose_fits() {
         .env("COLUMNS", width)
         .run();
         assert_prose_fits(&ran.stdout, columns);
-        if columns == 80 {
-            let head = ran.stdout.split("\n\n").next().unwrap().to_owned();
-            assert_snapshot!(head, @"");
-        }
+        assert!(ran.stdout.contains("\nsummary:  "), "{}", ran.stdout);
     }
 }
 
