@@ -446,12 +446,15 @@ impl WatchedState {
             Some(set) => is_of_set(principal, set),
             None => mapping.key().as_ref() == Some(&key),
         };
+        // A permission set counts as refused until its role is known, which is not seen here.
+        let is_over = |mapping: &Mapping| match State::of(mapping, now) {
+            State::Live => false,
+            State::Refused => mapping.permission_set().is_none(),
+            State::Suspended | State::Deleting | State::Expired => true,
+        };
         let mappings = self.mappings.iter().map(|(_, seen)| &*seen.mapping);
-        let mut states = mappings
-            .filter(|mapping| declares(mapping))
-            .map(|mapping| State::of(mapping, now))
-            .peekable();
-        states.peek().is_some() && states.all(|state| state != State::Live)
+        let mut declaring = mappings.filter(|mapping| declares(mapping)).peekable();
+        declaring.peek().is_some() && declaring.all(is_over)
     }
 
     fn crd_deleting(&self) -> bool {

@@ -320,6 +320,38 @@ mod tests {
         }
     }
 
+    /// The watch shows which permission set is declared, and not of which role it is.
+    #[test]
+    fn a_permission_set_is_granted_until_it_ends() {
+        let role = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_X_0123456789abcdef";
+        let key = Key::parse_arn(role).expect("a key");
+        let create = Call::Create {
+            principal_arn: role.to_owned(),
+            kind: Kind::Known(EntryType::Standard),
+            username: None,
+            groups: BTreeSet::new(),
+            tags: BTreeMap::new(),
+        };
+        let of_set = json!({"permissionSet": {"name": "X", "accountId": "111122223333"}});
+        for (valid_until, refused) in [(None, false), (Some("2020-01-01T00:00:00Z"), true)] {
+            let mut simulation = Simulation::in_eks(Mode::Api, "");
+            let spec = json!({"principal": of_set, "username": "u", "validUntil": valid_until});
+            simulation.create("set", "role/x", &spec);
+            let state = watched(&simulation);
+            let aws = simulation.observed().aws;
+            let guard = CallGuard {
+                state: &state,
+                implied: None,
+                planned: None,
+                memory: &simulation.memory,
+                pass_runs: false,
+            };
+            let judged = guard.judge(&key, std::slice::from_ref(&create), &aws);
+            let said = judged.is_err_and(|why| why.contains("active"));
+            assert_eq!(said, refused, "{valid_until:?}");
+        }
+    }
+
     /// A pass may take someone out of aws-auth because bob keeps his power, and no watch shows that yet.
     #[test]
     fn what_may_take_access_waits_while_a_pass_runs() {

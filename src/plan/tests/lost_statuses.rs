@@ -76,25 +76,24 @@ fn a_renamed_mapping_lets_go_of_what_the_mode_no_longer_reads() {
     for name in ["keep-1", "keep-2", "keep-3"] {
         simulation.create(name, &format!("role/{name}"), &json!({}));
     }
-    let node = json!({"type": "EC2Linux"});
-    simulation.create("m", "role/p", &node);
-    simulation.settle();
-    simulation.edit("m", |object| object.spec.backend = BackendChoice::ConfigMap);
+    simulation.create("m", "role/p", &json!({"backend": "ConfigMap"}));
     simulation.settle();
     simulation.cloud().mode = Mode::Api;
     simulation.edit("m", |object| {
         object.spec.backend = BackendChoice::AccessEntry
     });
+    simulation.look();
     simulation.settle();
-    assert!(simulation.roles().contains("role/p\""), "it is left there");
-    simulation.create("n", "role/p", &node);
+    assert!(simulation.access_entry("role/p").is_some());
+    assert!(simulation.roles().contains("role/p"), "it is left there");
+    simulation.create("n", "role/p", &json!({}));
     simulation.delete("m");
     hours_pass(&mut simulation);
     assert!(!simulation.objects.contains_key("m"));
     simulation.delete("n");
     hours_pass(&mut simulation);
     assert!(!simulation.objects.contains_key("n"));
-    assert!(!simulation.roles().contains("role/p\""));
+    assert!(!simulation.roles().contains("role/p"));
 }
 
 /// A mapping that has ended, and one that wrote what exists and whose spec can't be put into effect now: no status says who wrote.

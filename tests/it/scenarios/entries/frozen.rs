@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::stage::{NO_TIMER, Stage};
+use super::stage::{NO_TIMER, PATIENT, Stage};
 use crate::scenarios::refusals::{freeze, read_only, rules, standing_rules, thaw};
 use crate::scenarios::time::ahead;
 use crate::support::eks::Mode;
@@ -84,6 +84,14 @@ async fn goes_on(stage: &Stage, reason: &str) {
             }
         }
         Ok(())
+    })
+    .await;
+    // Whoever watches the Pods learns that something is not done.
+    eventually("the operator is not ready", PATIENT, async || {
+        match stage.operator().answer("/readyz").await {
+            (503, body) if body.contains("failing") => Ok(()),
+            other => Err(other),
+        }
     })
     .await;
 }
