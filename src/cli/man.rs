@@ -123,10 +123,12 @@ fn options(args: &[&Arg]) -> String {
     headings.sort_by_key(Option::is_some);
     let mut page = String::new();
     for heading in headings {
-        page += &match heading {
-            None => ".SH OPTIONS\n".to_owned(),
-            Some(heading) => format!(".SS {}\n", escaped(heading)),
-        };
+        match heading {
+            None => page += ".SH OPTIONS\n",
+            Some(heading) => {
+                let _ = writeln!(page, ".SS {}", escaped(heading));
+            }
+        }
         for arg in args.iter().filter(|arg| arg.get_help_heading() == heading) {
             page += &option(arg);
         }

@@ -308,7 +308,7 @@ fn example_queries_are_valid() {
     assert!(ran.status.success(), "{words}");
 }
 
-/// promtool has a reader of OpenMetrics where it makes blocks of what was exported elsewhere. It wants the time of each sample.
+/// promtool has a reader of `OpenMetrics` where it makes blocks of what was exported elsewhere. It wants the time of each sample.
 #[tokio::test]
 async fn prometheus_reads_the_operators_open_metrics() {
     const NAME: &str = "monitoring::prometheus_reads_the_operators_open_metrics";

@@ -320,6 +320,7 @@ fn is_deleted(made: usize, number: usize) -> bool {
     number.is_multiple_of(5) && made >= number + 9
 }
 
+#[expect(clippy::too_many_lines, reason = "one storm from its rise to its end")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_access_is_lost_in_a_storm_of_faults_that_ends_as_declared() {
     let sea = Sea::set().await;

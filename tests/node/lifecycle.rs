@@ -187,8 +187,8 @@ impl Stage {
 
 #[test]
 fn no_entry_changes_while_the_pods_are_replaced() {
-    let test = "lifecycle::no_entry_changes_while_the_pods_are_replaced";
-    inside(test, async |cgroup| {
+    let name = "lifecycle::no_entry_changes_while_the_pods_are_replaced";
+    inside(name, async |cgroup| {
         let stage = Stage::set(cgroup).await;
         let (node, cluster) = (&stage.node, &stage.node.cluster);
         let before = stage.access().await;

@@ -269,6 +269,7 @@ impl DefectKind {
     }
 
     /// How to fix it, in one line.
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind")]
     pub(crate) fn fix(&self, section: Section) -> String {
         match self {
             Self::MissingGroups => "insert a line `groups:` above the list".to_owned(),
@@ -335,7 +336,7 @@ impl DefectKind {
             Self::Lookalike { instead, .. } => format!("replace each with {instead}"),
             Self::LiteralNewline { .. } => "replace `\\n` with a real line break".to_owned(),
             Self::LinePrefix { what } => format!("remove the {what}"),
-            Self::CodeFence => "remove the line".to_owned(),
+            Self::CodeFence | Self::ShellCommand => "remove the line".to_owned(),
             Self::DescribeOutput => format!(
                 "keep only the lines of the list, from the first `- ` to the next heading; describe added the rest. `{}` prints YAML",
                 super::GET
@@ -358,7 +359,6 @@ impl DefectKind {
             Self::MergeConflict => {
                 "keep the lines of one side or of both, and remove the lines with <<<<<<<, ======= and >>>>>>>".to_owned()
             }
-            Self::ShellCommand => "remove the line".to_owned(),
             Self::LineBreaksLost => format!(
                 "copy it again with its lines; `{}` prints them",
                 super::GET

@@ -133,7 +133,7 @@ fn spelled_out(value: &str) -> Option<Range<usize>> {
         };
         WHOLE.contains(&word)
             || ASKING.iter().any(|start| word.starts_with(start))
-            || PARTS.iter().any(|part| has_part(&part))
+            || PARTS.iter().any(has_part)
     };
     let mut at = 0;
     for piece in value.split_inclusive([':', '/', ' ']) {

@@ -90,20 +90,11 @@ impl SavedCluster {
 
     /// Whether both are of one cluster. Not every report knows its ARN: without the rights to EKS only the URL is known.
     fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (
-                Self { arn: Some(one), .. },
-                Self {
-                    arn: Some(other), ..
-                },
-            ) => one == other,
-            (
-                Self { url: Some(one), .. },
-                Self {
-                    url: Some(other), ..
-                },
-            ) => one == other,
-            _ => self.name() == other.name(),
+        let arns = self.arn.as_ref().zip(other.arn.as_ref());
+        let urls = self.url.as_ref().zip(other.url.as_ref());
+        match arns.or(urls) {
+            Some((one, other)) => one == other,
+            None => self.name() == other.name(),
         }
     }
 }

@@ -149,8 +149,7 @@ fn faults_in_accounts_are_named_in_their_line() {
         let text = config_map(&[("mapAccounts", &format!("- \"444455556666\"\n{item}\n"))]);
         let found = errors(&text);
         assert!(
-            found.iter().any(|it| *it == (code, 9))
-                || (found.iter().any(|it| it.1 == 9) && item.len() == 11),
+            found.contains(&(code, 9)) || (found.iter().any(|it| it.1 == 9) && item.len() == 11),
             "{item}: {found:?}\n{text}"
         );
     }

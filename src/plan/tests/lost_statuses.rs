@@ -80,7 +80,7 @@ fn a_renamed_mapping_lets_go_of_what_the_mode_no_longer_reads() {
     simulation.settle();
     simulation.cloud().mode = Mode::Api;
     simulation.edit("m", |object| {
-        object.spec.backend = BackendChoice::AccessEntry
+        object.spec.backend = BackendChoice::AccessEntry;
     });
     simulation.look();
     simulation.settle();
@@ -111,7 +111,7 @@ fn a_refused_mapping_keeps_what_no_status_remembers() {
     });
     // No spec may have this username.
     simulation.edit("n", |object| {
-        object.spec.username = Some("{{Nonsense}}".to_owned())
+        object.spec.username = Some("{{Nonsense}}".to_owned());
     });
     simulation.settle();
     for name in ["m", "n"] {

@@ -361,10 +361,10 @@ async fn clusters_are_told_apart_by_context() {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = kubeconfig(&cluster, folder.path(), &["l", "m"], &[]);
     let config = folder.path().join("clusters.yaml");
-    let named = format!("--config={}", config.display());
+    let option = format!("--config={}", config.display());
     let names = async |clusters: &str, contexts: &str| {
         fs::write(&config, format!("clusters:\n{clusters}\n")).unwrap();
-        let arguments = ["access", "-o=json", "--mode=CONFIG_MAP", &named, contexts];
+        let arguments = ["access", "-o=json", "--mode=CONFIG_MAP", &option, contexts];
         run(&kubeconfig, &arguments).await
     };
     let ran = names("- {context: l, name: other}", "--contexts=l,m,l").await;

@@ -178,7 +178,7 @@ async fn die_in(scenarios: &[Scenario], installed: bool) {
     for &scenario in scenarios {
         let begun = Instant::now();
         let all = wanted == "all" || wanted == format!("{scenario:?}");
-        let lived = play(&site, scenario, None).await;
+        let lived = Box::pin(play(&site, scenario, None)).await;
         let (effects, end) = lived.expect("nothing dies");
         compare(scenario, &effects);
         let deaths = deaths(scenario, &effects, all);
@@ -189,7 +189,8 @@ async fn die_in(scenarios: &[Scenario], installed: bool) {
                 expected: &end,
                 failover: *failover,
             };
-            if play(&site, scenario, Some(death)).await.is_none() {
+            let lived = Box::pin(play(&site, scenario, Some(death))).await;
+            if lived.is_none() {
                 assert!(point.nth > 1, "{scenario:?} did not come to {point:?}");
                 missed.push(point);
             }

@@ -159,9 +159,9 @@ fn compare_by(
         Err(denied) if denied.is_unauthorized() => assert_eq!(rendered, [], "{told}"),
         Err(denied) => {
             // They are in, and may not ask who they are: the refusal names them.
-            let mut names = rendered.iter().map(|(username, _)| username);
-            let named = names.any(|it| denied.message.contains(&format!("User \"{it}\"")));
-            assert!(named, "{told}");
+            let mut usernames = rendered.iter().map(|(username, _)| username);
+            let is_named = |it: &String| denied.message.contains(&format!("User \"{it}\""));
+            assert!(usernames.any(is_named), "{told}");
         }
     }
     by
