@@ -299,9 +299,17 @@ fn pieces(text: &str) -> Vec<ManifestPart> {
     if let Some(parts) = pasted::parts(text) {
         return parts;
     }
+    // A folder may hold templates and the like, which have nothing to do with us.
+    let ours = ["aws-auth", "mapRoles", "mapUsers", "IdentityMapping"];
+    let is_ours = ours.iter().any(|word| text.contains(word));
+    let mut faults = 0;
     let piece = |document| match document {
         Ok(manifest) => of_manifest(text, manifest),
-        Err(fault) => of_fault(text, &fault),
+        Err(_) if !is_ours => vec![ManifestPart::Other],
+        Err(fault) => {
+            faults += 1;
+            of_fault(text, fault, faults <= SEARCHED_WHOLE)
+        }
     };
     let mut pieces: Vec<ManifestPart> = Vec::new();
     for piece in read(text).into_iter().flat_map(piece) {
@@ -320,13 +328,26 @@ fn is_known(pieces: &[ManifestPart], wrong: &LintFinding<Range<usize>>) -> bool 
     })
 }
 
-/// Texts that can't be read, each with its causes.
-fn of_fault(text: &str, fault: &ManifestFault) -> Vec<ManifestPart> {
-    // A folder may hold templates and the like, which have nothing to do with us.
-    let ours = ["aws-auth", "mapRoles", "mapUsers", "IdentityMapping"];
-    if !ours.iter().any(|word| text.contains(word)) {
-        return vec![ManifestPart::Other];
-    }
-    let causes = pasted::causes(text, fault);
-    causes.into_iter().map(ManifestPart::Wrong).collect()
+/// For the causes of so many faults the whole file is searched: for each of thousands it would take time with the square of the file.
+const SEARCHED_WHOLE: usize = 20;
+
+/// Texts that can't be read, each with its causes: in the whole file, or in the document alone.
+fn of_fault(text: &str, mut fault: ManifestFault, in_file: bool) -> Vec<ManifestPart> {
+    let at = fault.at.min(text.len());
+    let document = if in_file {
+        0..text.len()
+    } else {
+        let start = text[..at].rfind("\n---").map_or(0, |before| before + 1);
+        let end = text[at..]
+            .find("\n---")
+            .map_or(text.len(), |after| at + after);
+        start..end
+    };
+    fault.at = at - document.start;
+    let causes = pasted::causes(&text[document.clone()], &fault);
+    let placed = causes.into_iter().map(|mut cause| {
+        cause.at = cause.at.start + document.start..cause.at.end + document.start;
+        ManifestPart::Wrong(cause)
+    });
+    placed.collect()
 }
