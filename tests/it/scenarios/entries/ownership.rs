@@ -198,7 +198,10 @@ async fn entries_that_aws_made_for_nodes() {
         assert!(seen.message.contains("EC2_LINUX"), "{seen:?}");
     }
     stage.fence("after-nodes").await;
-    assert_eq!(stage.writes_about(&always, mark), ["TagResource"]);
+    // Its principal's id is tagged once IAM was read, which may be later.
+    let mut writes = stage.writes_about(&always, mark);
+    writes.dedup();
+    assert_eq!(writes, ["TagResource"]);
     for arn in [&identical, &other, &person] {
         assert_eq!(stage.writes_about(arn, mark), NONE);
     }
