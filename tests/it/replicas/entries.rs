@@ -255,13 +255,19 @@ async fn written(stage: &Stage, names: &[String]) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     for name in names {
         let object = stage.object(name).await;
-        found.insert(
-            format!("mapping {name}"),
-            json!(object.metadata.resource_version),
-        );
+        let conditions = object.status.unwrap_or_default().conditions.into_iter();
+        let told: Vec<_> = conditions
+            .map(|it| (it.type_, it.status, it.reason))
+            .collect();
+        found.insert(format!("mapping {name}"), json!(told));
     }
     for (arn, entry) in stage.entries() {
-        found.insert(format!("entry {arn}"), json!(format!("{entry:?}")));
+        // The principal's id is tagged once IAM was read, which may be in a later turn.
+        let mut tags = entry.tags.clone();
+        tags.retain(|tag, _| !tag.ends_with("principal-id"));
+        let policies: Vec<&String> = entry.policies.keys().collect();
+        let content = json!([entry.username, entry.groups, policies, tags]);
+        found.insert(format!("entry {arn}"), content);
     }
     let text = stage.cluster.config_maps().get("aws-auth").await.unwrap();
     let lines = text.data.unwrap_or_default().into_values();
