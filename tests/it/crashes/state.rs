@@ -84,8 +84,13 @@ fn of_entry(entry: &Entry) -> Value {
     let policies = entry.policies.iter();
     let policies = policies.map(|(policy, it)| (policy.clone(), json!(it.namespaces)));
     let groups: BTreeSet<&String> = entry.groups.iter().collect();
+    // A role that is made anew has another id each time that a situation is played.
+    let mut tags = entry.tags.clone();
+    if let Some(id) = tags.get_mut("identity-mapper.dev/principal-id") {
+        "ID".clone_into(id);
+    }
     json!({
-        "type": entry.type_, "username": entry.username, "groups": groups, "tags": entry.tags,
+        "type": entry.type_, "username": entry.username, "groups": groups, "tags": tags,
         "policies": policies.collect::<BTreeMap<String, Value>>(),
     })
 }
