@@ -82,7 +82,7 @@ impl CallGuard<'_> {
             .planned
             .filter(|planned| current.is_some_and(|view| planned.is_of(view)));
         let key = Key::parse_arn(call.principal_arn());
-        // Where aws-auth is not read, nobody has access by it.
+        // Where EKS does not read aws-auth, no principal has access by it.
         let unread = aws.mode() == Some(Mode::Api);
         let adds = matches!(call, Call::Create { .. })
             && (unread

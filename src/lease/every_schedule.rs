@@ -11,7 +11,7 @@ use crate::error::Category;
 const TICK: Duration = Duration::from_millis(500);
 /// Longer than a Lease lasts.
 const TICKS: u32 = LAST_DEPARTURE + 20 + 20;
-/// No schedule departs after that: whoever was stopped last goes on, and then a leader has the time that is promised.
+/// No schedule departs after that: the replica that was stopped last goes on, and then a leader has the time that is promised.
 const LAST_DEPARTURE: u32 = 16;
 
 /// The environment variable that `make laws` raises.

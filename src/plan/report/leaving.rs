@@ -198,7 +198,7 @@ fn left_in_text<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
                 Some(_) if !live && view.wrote(position, claim) && !view.text_resolved(claim) => {
                     Remainder::Pending
                 }
-                // Whoever holds the key now takes the entry over.
+                // The mapping that holds the key now takes the entry over.
                 Some(holder) if !live && takes_over(view, holder, Backend::ConfigMap) => {
                     Remainder::Taken
                 }

@@ -50,7 +50,7 @@ fn a_handover_creates_verifies_soaks_and_only_then_removes() {
     assert!(simulation.calls().is_empty());
 }
 
-/// A role is deleted and made anew within the last minutes of a soak, after IAM was listed: EKS keeps its entry, which lets nobody in.
+/// A role is deleted and made anew within the last minutes of a soak, after IAM was listed: EKS keeps its entry, which grants no access.
 #[test]
 fn a_soak_ends_only_by_a_listing_of_iam_from_after_it() {
     let mut simulation = moved_on(&[("alice", json!({}))]);
@@ -73,7 +73,7 @@ fn a_soak_ends_only_by_a_listing_of_iam_from_after_it() {
     let mut recreated = simulation.clone();
     recreated.cloud().iam_lists(&[(arn, "AROA2")], now);
     recreated.settle();
-    assert!(in_text(&recreated, "alice"), "its copy lets it in");
+    assert!(in_text(&recreated, "alice"), "its copy grants access");
     simulation.cloud().iam_lists(&[(arn, "AROA1")], now);
     simulation.settle();
     assert!(!in_text(&simulation, "alice"));
